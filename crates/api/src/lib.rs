@@ -1,1 +1,3 @@
-//! api
+//! The public surface: dynamic gRPC, reflection, REST, watch, errors.
+
+pub mod handler;
