@@ -29,9 +29,22 @@ pub struct Key {
 /// Longest name of a row.
 pub const NAME_BYTES_MAX: usize = 4 * 1024;
 
+/// Most writes in one batch.
+pub const BATCH_WRITES_MAX: usize = 65_536;
+
+/// Largest row, in bytes of body and aside together.
+pub const ROW_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A value that never returns under the same key, not even when the row is removed and made anew.
 /// The writer chooses it, above any that the key had: see [`Position::sequence`].
 pub type Version = u64;
+
+impl Table {
+    /// Rows of internal kinds (`~…`) are bookkeeping: their changes are not in the change log.
+    pub fn is_internal(&self) -> bool {
+        self.kind.starts_with('~')
+    }
+}
 
 /// What is kept under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,16 +86,21 @@ pub struct NameRange {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    Put { key: Key, row: Row },
+    Put {
+        key: Key,
+        row: Row,
+    },
     /// Removing an absent row is no error and no change.
-    Remove { key: Key },
+    Remove {
+        key: Key,
+    },
 }
 
 /// One atomic unit of work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     pub conditions: Vec<Condition>,
-    /// At most one write per key. Writes to internal tables (kind starts with `~`) are not in the change log.
+    /// At most one write per key, at most [`BATCH_WRITES_MAX`] in all. Writes to internal tables (kind starts with `~`) are not in the change log.
     pub writes: Vec<Write>,
 }
 
@@ -169,9 +187,18 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// One row, as of now, with the position of the view it was read in.
     async fn get(&self, key: &Key) -> Result<(Option<Row>, Position), StoreError>;
 
+    /// The row as of now, if that is known without waiting or I/O; `None` says nothing: ask [`Backend::get`] then.
+    ///
+    /// Takes the parts of a key so that a caller need not build one. Cost: well under a microsecond.
+    fn cached(&self, table: &Table, name: &str) -> Option<Row> {
+        let _ = (table, name);
+        None
+    }
+
     /// Commits `batch` atomically; durable when it returns. Concurrent calls share flushes.
     ///
-    /// The future may be dropped: the batch then commits or not, wholly.
+    /// A batch that changes nothing (conditions only, or it removes what is not there) takes no sequence of its own and
+    /// answers the position that its conditions held at. The future may be dropped: the batch then commits or not, wholly.
     async fn commit(&self, batch: Batch) -> Result<Position, CommitError>;
 
     /// Changes after `after`, whole commits, at least one commit if there is any, about `limit` changes.

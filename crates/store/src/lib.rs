@@ -1,8 +1,18 @@
-//! What is kept, and how: the backend contract and its backends.
+//! What is kept, and how: the backend contract, its backends, the read cache over them, and the suite that they all pass.
+//!
+//! Start at [`contract`]. Nothing here knows resources, references or protocols.
 
+mod batch;
 pub mod contract;
+pub mod memory;
+pub mod observe;
+pub mod sqlite;
+mod tail;
 
 pub use contract::{
     Backend, Batch, Change, Changes, CommitError, Condition, Key, NameRange, NamedRow, Position,
     Row, Snapshot, StoreError, Table, Version, Write,
 };
+pub use memory::Memory;
+pub use observe::{CommitObserver, Observable};
+pub use sqlite::{OpenError, Sqlite, SqliteOptions};

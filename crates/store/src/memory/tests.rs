@@ -1,0 +1,1 @@
+//! What only the memory backend does: keeping versions while a snapshot needs them.

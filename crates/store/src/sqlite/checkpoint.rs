@@ -1,0 +1,75 @@
+//! When the write-ahead log goes back into the database file: by the writer, between groups, in slices.
+//!
+//! SQLite's own way makes one commit out of many wait for all of it. A checkpoint copies what was written since the last
+//! one, so that doing it often keeps each short; and because the writer does it, nothing is added meanwhile and the log
+//! starts over at its beginning, which bounds its size. A reader of an old snapshot can keep it from starting over.
+
+use rusqlite::Connection;
+use rusqlite::wal::CheckpointMode;
+
+/// Sizes in pages of the write-ahead log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checkpoints {
+    /// A slice: this many pages at most are copied between two groups (and those of one group more).
+    pub(super) slice_pages: u32,
+    /// With nothing else to do, as few as this are worth a slice.
+    pub(super) idle_pages: u32,
+    /// A log longer than this is told about: somebody holds an old snapshot.
+    pub(super) warn_pages: u32,
+    is_warned: bool,
+}
+
+impl Checkpoints {
+    pub(super) fn new(slice_pages: u32, warn_pages: u32) -> Self {
+        let idle_pages = (slice_pages / 4).max(1);
+        Self { slice_pages: slice_pages.max(1), idle_pages, warn_pages, is_warned: false }
+    }
+
+    pub(super) fn after_group(&mut self, connection: &Connection) {
+        let waiting = self.waiting_pages(connection);
+        if waiting >= self.slice_pages {
+            self.copy(connection);
+        }
+    }
+
+    /// Copies what is worth it; whether there is more.
+    pub(super) fn when_idle(&mut self, connection: &Connection) -> bool {
+        if self.waiting_pages(connection) >= self.idle_pages {
+            self.copy(connection);
+        }
+        false
+    }
+
+    /// Leaves a file without a log, as far as readers allow.
+    pub(super) fn at_end(&self, connection: &Connection) {
+        if let Err(error) = connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+            tracing::warn!(error = %bowline_base::chain(&error), "last checkpoint failed");
+        }
+    }
+
+    /// Pages in the log that are not in the database file yet.
+    fn waiting_pages(&mut self, connection: &Connection) -> u32 {
+        let Ok((log, copied)) = connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::NOOP)
+        else {
+            return 0;
+        };
+        let pages = u32::try_from(log).unwrap_or(0);
+        self.warn_if_long(pages);
+        pages.saturating_sub(u32::try_from(copied).unwrap_or(0))
+    }
+
+    fn copy(&self, connection: &Connection) {
+        // Failing is no harm: the log stays, and the next slice tries again.
+        if let Err(error) = connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+            tracing::warn!(error = %bowline_base::chain(&error), "checkpoint failed");
+        }
+    }
+
+    fn warn_if_long(&mut self, pages: u32) {
+        let is_long = pages > self.warn_pages;
+        if is_long && !self.is_warned {
+            tracing::warn!(pages, "the write-ahead log grows: a snapshot is held for long");
+        }
+        self.is_warned = is_long;
+    }
+}

@@ -1,0 +1,220 @@
+//! The executor of a backend that has one writer: a thread with a queue, or the same queue drained by its callers.
+//!
+//! Knows nothing of SQLite. A [`Worker`] is given groups of jobs, in the order in which they were submitted.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+
+/// Who runs the writer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// A thread of its own; callers wait without blocking. For production.
+    #[default]
+    Thread,
+    /// Whoever submits runs what is queued, in its own task, blocking it. For the simulator: no thread, no timing.
+    Inline,
+}
+
+/// How much a group may hold; a single job may exceed the weight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupLimits {
+    pub(crate) jobs_max: usize,
+    pub(crate) weight_max: usize,
+    /// Jobs that wait before submitting has to wait as well.
+    pub(crate) queue_max: usize,
+}
+
+/// What does the work.
+pub(crate) trait Worker: Send + Sized + 'static {
+    type Job: Send;
+
+    /// What `job` counts towards [`GroupLimits::weight_max`].
+    fn weight(job: &Self::Job) -> usize;
+
+    /// Does all of `group`, and answers each job.
+    fn run(&mut self, group: Vec<Self::Job>);
+
+    /// Some housekeeping, when there is nothing to do; whether there is more of it.
+    fn idle(&mut self) -> bool;
+
+    /// The last call.
+    fn finish(self);
+}
+
+/// Nothing is accepted any more.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+/// The way to a worker.
+pub(crate) struct Queue<W: Worker>(Kind<W>);
+
+enum Kind<W: Worker> {
+    Thread { sender: mpsc::Sender<Message<W::Job>>, ended: watch::Receiver<()> },
+    Inline(Mutex<Inline<W>>),
+}
+
+enum Message<J> {
+    Job(J),
+    Close,
+}
+
+struct Inline<W: Worker> {
+    waiting: VecDeque<W::Job>,
+    /// Absent after closing.
+    worker: Option<W>,
+    limits: GroupLimits,
+}
+
+impl<W: Worker> Queue<W> {
+    /// Hands `worker` to an executor.
+    pub(crate) fn start(
+        executor: Executor,
+        worker: W,
+        limits: GroupLimits,
+    ) -> std::io::Result<Self> {
+        match executor {
+            Executor::Thread => Self::start_thread(worker, limits),
+            Executor::Inline => {
+                let inline = Inline { waiting: VecDeque::new(), worker: Some(worker), limits };
+                Ok(Self(Kind::Inline(Mutex::new(inline))))
+            }
+        }
+    }
+
+    fn start_thread(worker: W, limits: GroupLimits) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel(limits.queue_max.max(1));
+        let (end, ended) = watch::channel(());
+        // The thread ends by itself when every sender is gone, so its handle is not kept.
+        std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+            run_thread(worker, receiver, limits);
+            drop(end);
+        })?;
+        Ok(Self(Kind::Thread { sender, ended }))
+    }
+
+    /// Accepts `job`; waits while the queue is full.
+    pub(crate) async fn submit(&self, job: W::Job) -> Result<(), Closed> {
+        match &self.0 {
+            Kind::Thread { sender, .. } => sender.send(Message::Job(job)).await.map_err(|_| Closed),
+            Kind::Inline(inline) => {
+                lock(inline).push(job)?;
+                // Others that are ready submit as well, so that groups form here as they do with a thread.
+                tokio::task::yield_now().await;
+                lock(inline).drain();
+                Ok(())
+            }
+        }
+    }
+
+    /// Finishes what was accepted, and the worker; later jobs are refused. Completes when all is done.
+    pub(crate) async fn close(&self) {
+        match &self.0 {
+            Kind::Thread { sender, ended } => {
+                // An error means that the thread has ended, which is what is wanted.
+                let _ = sender.send(Message::Close).await;
+                // Nothing is ever sent: this completes, with an error, when the thread drops its end.
+                let _ = ended.clone().changed().await;
+            }
+            Kind::Inline(inline) => {
+                let mut queue = lock(inline);
+                queue.drain();
+                if let Some(worker) = queue.worker.take() {
+                    worker.finish();
+                }
+            }
+        }
+    }
+}
+
+impl<W: Worker> fmt::Debug for Queue<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Thread { .. } => f.write_str("Queue::Thread"),
+            Kind::Inline(_) => f.write_str("Queue::Inline"),
+        }
+    }
+}
+
+fn lock<W: Worker>(inline: &Mutex<Inline<W>>) -> MutexGuard<'_, Inline<W>> {
+    inline.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<W: Worker> Inline<W> {
+    fn push(&mut self, job: W::Job) -> Result<(), Closed> {
+        if self.worker.is_none() {
+            return Err(Closed);
+        }
+        self.waiting.push_back(job);
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        while let Some(first) = self.waiting.pop_front() {
+            let group = gather::<W>(first, self.limits, || self.waiting.pop_front());
+            worker.run(group);
+        }
+        while worker.idle() {}
+    }
+}
+
+/// A group that starts with `first` and takes what is ready, up to the limits.
+fn gather<W: Worker>(
+    first: W::Job,
+    limits: GroupLimits,
+    mut next: impl FnMut() -> Option<W::Job>,
+) -> Vec<W::Job> {
+    let mut weight = W::weight(&first);
+    let mut group = vec![first];
+    while group.len() < limits.jobs_max && weight < limits.weight_max {
+        let Some(job) = next() else { break };
+        weight += W::weight(&job);
+        group.push(job);
+    }
+    group
+}
+
+fn run_thread<W: Worker>(
+    mut worker: W,
+    mut receiver: mpsc::Receiver<Message<W::Job>>,
+    limits: GroupLimits,
+) {
+    while let Some(message) = next_message(&mut worker, &mut receiver) {
+        let Message::Job(first) = message else {
+            receiver.close();
+            continue;
+        };
+        let mut is_closing = false;
+        let group = gather::<W>(first, limits, || match receiver.try_recv() {
+            Ok(Message::Job(job)) => Some(job),
+            Ok(Message::Close) => {
+                is_closing = true;
+                None
+            }
+            Err(_) => None,
+        });
+        worker.run(group);
+        if is_closing {
+            receiver.close();
+        }
+    }
+    worker.finish();
+}
+
+/// The next message; does housekeeping for as long as there is none.
+fn next_message<W: Worker>(
+    worker: &mut W,
+    receiver: &mut mpsc::Receiver<Message<W::Job>>,
+) -> Option<Message<W::Job>> {
+    loop {
+        if let Ok(message) = receiver.try_recv() {
+            return Some(message);
+        }
+        if !worker.idle() {
+            return receiver.blocking_recv();
+        }
+    }
+}
