@@ -1,1 +1,17 @@
-//! resource
+//! One resource: its name, dynamic value and metadata; masks, filters, orders and tokens over it.
+//!
+//! Everything here is pure: no I/O, no clock, no randomness of its own. Entry points: [`document::Document`],
+//! [`name::parse`], [`filter::Filter`], [`order::Order`], [`mask::Mask`], [`page::PageToken`].
+
+pub mod document;
+pub mod mask;
+pub mod metadata;
+pub mod name;
+pub mod page;
+pub mod path;
+pub mod rules;
+pub mod update;
+pub mod value;
+
+#[cfg(test)]
+mod fixture;
