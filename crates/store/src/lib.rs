@@ -3,12 +3,14 @@
 //! Start at [`contract`]. Nothing here knows resources, references or protocols.
 
 mod batch;
+pub mod cache;
 pub mod contract;
 pub mod memory;
 pub mod observe;
 pub mod sqlite;
 mod tail;
 
+pub use cache::{CacheOptions, Cached};
 pub use contract::{
     Backend, Batch, Change, Changes, CommitError, Condition, Key, NameRange, NamedRow, Position,
     Row, Snapshot, StoreError, Table, Version, Write,

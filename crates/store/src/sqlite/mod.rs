@@ -147,25 +147,18 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens the store at `path`, or makes one if there is no file. Recovers from a crash.
     ///
+    /// Blocks on the disk: milliseconds as a rule, longer after a crash. Run it through [`Seams::blocking`] where that
+    /// would disturb others.
+    ///
     /// # Errors
     /// [`OpenError::InUse`] while another process (or this one) has it open; [`OpenError::NewerFormat`] if a newer
     /// program wrote it; [`OpenError::NotAStore`] for any other SQLite database or file.
-    pub async fn open(
+    pub fn open(
         path: impl AsRef<Path>,
         options: SqliteOptions,
         seams: Seams,
     ) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
-        let (at, inner) = (path.clone(), seams.clone());
-        let opened = seams.blocking(move || Self::open_blocking(at, options, inner)).await;
-        opened.unwrap_or(Err(OpenError::Store { path, source: StoreError::Closed }))
-    }
-
-    fn open_blocking(
-        path: PathBuf,
-        options: SqliteOptions,
-        seams: Seams,
-    ) -> Result<Self, OpenError> {
         let lock = format::lock(&path)?;
         let connection = format::open_writer(&path, &options, &seams)?;
         let failed = |e| OpenError::Store { path: path.clone(), source: store_error(e) };

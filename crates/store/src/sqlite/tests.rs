@@ -13,18 +13,18 @@ fn put(name: &str, version: u64, body: &[u8]) -> Batch {
     Batch { conditions: vec![], writes: vec![Write::Put { key: key(name), row }] }
 }
 
-async fn open(path: &Path) -> Result<Sqlite, OpenError> {
-    Sqlite::open(path, SqliteOptions::default(), Seams::real()).await
+fn open(path: &Path) -> Result<Sqlite, OpenError> {
+    Sqlite::open(path, SqliteOptions::default(), Seams::real())
 }
 
 #[tokio::test]
 async fn a_row_and_its_position_survive_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.db");
-    let store = open(&path).await.unwrap();
+    let store = open(&path).unwrap();
     let position = store.commit(put("a", 1, b"body")).await.unwrap();
     store.close().await.unwrap();
-    let store = open(&path).await.unwrap();
+    let store = open(&path).unwrap();
     assert_eq!(*store.head().borrow(), position);
     let (row, at) = store.get(&key("a")).await.unwrap();
     assert_eq!((&*row.unwrap().body, at), (&b"body"[..], position));
