@@ -1,0 +1,236 @@
+//! A small library service, and a handler that writes down what reaches it. Test only.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bowline_base::{Clock, Seams, Status};
+use bowline_schema::http::{HttpRule, Template};
+use bowline_schema::model::{Method, Registry, Role, Service, ServiceVersion};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+
+use crate::handler::{Context, Handler, Reply};
+use crate::limits::Limits;
+use crate::rest::{RestOptions, Router};
+
+pub(crate) fn pool() -> DescriptorPool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [root.join("testdata"), root.join("../../proto")];
+    let mut compiler = protox::Compiler::new(folders).unwrap();
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_file("library.proto").unwrap();
+    compiler.descriptor_pool()
+}
+
+pub(crate) fn message(name: &str) -> MessageDescriptor {
+    pool().get_message_by_name(&format!("example.library.v1.{name}")).unwrap()
+}
+
+pub(crate) fn registry() -> Arc<Registry> {
+    let pool = pool();
+    let service = pool.get_service_by_name("example.library.v1.Library").unwrap();
+    let http = pool.get_extension_by_name("google.api.http").unwrap();
+    let methods: Vec<_> = service
+        .methods()
+        .map(|descriptor| {
+            let options = descriptor.options();
+            let first = options.get_extension(&http).as_message().unwrap().clone();
+            let more = first.get_field_by_name("additional_bindings").unwrap().into_owned();
+            let mut rules = vec![rule(&first)];
+            rules.extend(more.as_list().unwrap().iter().map(|more| rule(more.as_message().unwrap())));
+            Arc::new(Method {
+                path: format!("/example.library.v1.Library/{}", descriptor.name()),
+                descriptor,
+                service: "library.example.com".to_owned(),
+                version: "v1".to_owned(),
+                synthesised: false,
+                http: rules,
+                role: Role::Action { unbound: None },
+            })
+        })
+        .collect();
+    let version = ServiceVersion {
+        service: "library.example.com".to_owned(),
+        version: "v1".to_owned(),
+        package: "example.library.v1".to_owned(),
+        imports: Default::default(),
+        pool,
+        files: vec!["library.proto".to_owned()],
+        types: Vec::new(),
+        methods,
+    };
+    let service = Service {
+        name: "library.example.com".to_owned(),
+        versions: vec![Arc::new(version)],
+        uses: Vec::new(),
+        mixins: Vec::new(),
+    };
+    Arc::new(Registry { services: vec![Arc::new(service)], ..Registry::default() })
+}
+
+fn rule(message: &DynamicMessage) -> HttpRule {
+    let text = |name: &str| message.get_field_by_name(name).unwrap().as_str().unwrap().to_owned();
+    let verb = ["get", "put", "post", "delete", "patch"].into_iter().find(|v| !text(v).is_empty()).unwrap();
+    HttpRule {
+        method: verb.to_uppercase(),
+        template: Template::parse(&text(verb)).unwrap(),
+        body: text("body"),
+        response_body: text("response_body"),
+    }
+}
+
+/// What a handler was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) request: DynamicMessage,
+    pub(crate) context: Context,
+}
+
+type Answer = Box<dyn Fn(&Method) -> Result<Reply, Status> + Send + Sync>;
+
+/// Keeps the last request, and answers with what the test says; by itself with an empty message.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    seen: Mutex<Option<Seen>>,
+    answer: Option<Answer>,
+}
+
+impl Recorder {
+    pub(crate) fn answering(
+        answer: impl Fn(&Method) -> Result<Reply, Status> + Send + Sync + 'static,
+    ) -> Self {
+        Self { seen: Mutex::default(), answer: Some(Box::new(answer)) }
+    }
+
+    pub(crate) fn last(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Handler for Recorder {
+    async fn call(
+        &self,
+        method: &Arc<Method>,
+        request: DynamicMessage,
+        context: Context,
+    ) -> Result<Reply, Status> {
+        // Whatever arrives is a message that can go on the wire and come back.
+        let bytes = request.encode_to_vec();
+        DynamicMessage::decode(method.descriptor.input(), bytes.as_slice()).unwrap();
+        let seen = Seen { method: method.descriptor.name().to_owned(), request, context };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        match &self.answer {
+            Some(answer) => answer(method),
+            None => Ok(Reply::Unary(Bytes::new())),
+        }
+    }
+}
+
+/// A router over the library, with its handler.
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) recorder: Arc<Recorder>,
+}
+
+pub(crate) fn world(recorder: Recorder) -> World {
+    world_with(recorder, |_| {})
+}
+
+pub(crate) fn world_with(recorder: Recorder, adapt: impl FnOnce(&mut RestOptions)) -> World {
+    let recorder = Arc::new(recorder);
+    let mut options = RestOptions::new(Seams::real(), Limits::default());
+    options.served = Arc::new(|_| true);
+    adapt(&mut options);
+    World { router: Router::new(registry(), recorder.clone(), options), recorder }
+}
+
+/// A world whose clock does not wait: every sleep ends when nothing else is ready.
+pub(crate) fn hasty_world(recorder: Recorder) -> (World, Arc<HastyClock>) {
+    let clock = Arc::new(HastyClock::default());
+    let world = world_with(recorder, |options| options.seams.clock = clock.clone());
+    (world, clock)
+}
+
+#[derive(Default)]
+pub(crate) struct HastyClock {
+    slept: Mutex<Vec<Duration>>,
+}
+
+impl HastyClock {
+    /// How long the sleeps would have been, in order.
+    pub(crate) fn slept(&self) -> Vec<Duration> {
+        self.slept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Clock for HastyClock {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, duration: Duration) -> bowline_base::seams::BoxFuture<()> {
+        self.slept.lock().unwrap_or_else(PoisonError::into_inner).push(duration);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// An answer as a test reads it.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) code: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Got {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// The error's reason and message, on one line.
+    pub(crate) fn error(&self) -> String {
+        let error = &self.json()["error"];
+        let reason = error["details"][0]["reason"].as_str().unwrap();
+        format!("{} {reason}: {}", self.code, error["message"].as_str().unwrap())
+    }
+}
+
+impl World {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Got {
+        let response: Response<Body> = self.router.call(request, "10.0.0.1".into()).await;
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Got { code: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    /// A request with a JSON body, or none if it is empty.
+    pub(crate) async fn ask(&self, method: &str, uri: &str, body: &str) -> Got {
+        let mut request = Request::builder().method(method).uri(uri);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// As [`Self::ask`]; the method that was called, and its request as JSON.
+    pub(crate) async fn bound(&self, method: &str, uri: &str, body: &str) -> String {
+        let got = self.ask(method, uri, body).await;
+        assert_eq!(got.code, 200, "{}", got.text);
+        let seen = self.recorder.last().unwrap();
+        let request = crate::rest::message_to_json(&seen.request, Default::default());
+        format!("{} {}", seen.method, String::from_utf8(request).unwrap())
+    }
+}
