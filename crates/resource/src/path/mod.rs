@@ -138,6 +138,11 @@ impl Path {
         self.steps[..on_the_way].iter().any(|step| matches!(step, Step::Field(f) if f.is_list()))
     }
 
+    /// Whether the last step is the key of a map.
+    pub(crate) fn ends_with_key(&self) -> bool {
+        matches!(self.steps.last(), Some(Step::Key(_)))
+    }
+
     /// The value that an unset scalar at the end stands for; none for messages, lists and maps.
     pub(crate) fn default_value(&self) -> Option<Value> {
         match &self.shape {

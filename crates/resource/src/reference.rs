@@ -1,0 +1,114 @@
+//! The syntax of references: every reference field holds a well-formed name of its target, or nothing.
+//!
+//! Whether the named resource exists is not asked here.
+
+use std::sync::Arc;
+
+use bowline_schema::model::{Registry, ResourceType, Target};
+use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
+
+use crate::document::Document;
+use crate::name::{self, NameError, Scope};
+use crate::value::key_text;
+
+/// Most problems that are listed; more would help nobody.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// A reference field whose value is not a name of its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path from the resource, with indexes and keys: `spec.interfaces[2].network`.
+    pub path: String,
+    pub value: String,
+    pub error: NameError,
+}
+
+/// Checks every reference field of the document against the types of `registry`; kinds that it does not know are not
+/// checked. A name of any API version of the target is good.
+pub fn check_syntax(document: &Document, registry: &Registry) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for reference in &document.ty.references {
+        let types = |kind: &str| registry.types.get(kind).map_or(&[][..], Vec::as_slice);
+        visit(&document.body, &reference.path, "", &mut |path, value| {
+            let checked = if value.is_empty() { Ok(()) } else { check(value, &reference.target, types) };
+            if let Err(error) = checked {
+                let value = value.chars().take(200).collect();
+                problems.push(Problem { path: path.to_owned(), value, error });
+            }
+            problems.len() < PROBLEMS_MAX
+        });
+    }
+    problems
+}
+
+/// Checks one value of a reference to `target`.
+fn check<'a>(
+    value: &str,
+    target: &Target,
+    types: impl Fn(&str) -> &'a [Arc<ResourceType>],
+) -> Result<(), NameError> {
+    match target {
+        Target::Any => name::split(name::split_domain(value).1).map(|_| ()),
+        Target::Kind(kind) => first_error(types(kind), |ty| name::parse(ty, value).map(|_| ())),
+        Target::ParentOf(kind) => {
+            first_error(types(kind), |ty| Scope::of_parent(ty, value).map(|_| ()))
+        }
+    }
+}
+
+/// Good if it is for any version, or if there is none; the newest version says what is wrong.
+fn first_error(
+    types: &[Arc<ResourceType>],
+    check: impl Fn(&ResourceType) -> Result<(), NameError>,
+) -> Result<(), NameError> {
+    let mut result = Ok(());
+    for ty in types.iter().rev() {
+        match check(ty) {
+            Ok(()) => return Ok(()),
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result
+}
+
+/// Shows every text at a dotted path, through lists and maps, with its full path; ends when `show` is false.
+///
+/// Depth is the length of the path.
+pub(crate) fn visit(
+    message: &DynamicMessage,
+    path: &str,
+    before: &str,
+    show: &mut dyn FnMut(&str, &str) -> bool,
+) -> bool {
+    let (first, rest) = path.split_once('.').map_or((path, ""), |(first, rest)| (first, rest));
+    let Some(field) = message.descriptor().get_field_by_name(first) else { return true };
+    if !message.has_field(&field) {
+        return true;
+    }
+    let here = crate::rules::join(before, first);
+    visit_value(&message.get_field(&field), rest, &here, show)
+}
+
+fn visit_value(
+    value: &Value,
+    rest: &str,
+    here: &str,
+    show: &mut dyn FnMut(&str, &str) -> bool,
+) -> bool {
+    match value {
+        Value::String(text) if rest.is_empty() => show(here, text),
+        Value::Message(message) => visit(message, rest, here, show),
+        Value::List(items) => {
+            let mut items = items.iter().enumerate();
+            items.all(|(index, item)| visit_value(item, rest, &format!("{here}[{index}]"), show))
+        }
+        Value::Map(entries) => {
+            let mut sorted: Vec<_> = entries.iter().collect();
+            sorted.sort_by_key(|(key, _)| *key);
+            sorted.into_iter().all(|(key, value)| {
+                visit_value(value, rest, &format!("{here}[\"{}\"]", key_text(key)), show)
+            })
+        }
+        _ => true,
+    }
+}
