@@ -22,7 +22,7 @@ pub(crate) fn broken(tree: &Tree) -> Vec<String> {
 
 fn broken_in(tree: &Tree, file: &File, at: usize, line: &str) -> Vec<String> {
     let links = link_targets(line).filter(|target| !exists(tree, file, target));
-    let paths = backticked(line).filter(|path| !path_exists(tree, path));
+    let paths = backticked(line).filter(|path| !path_exists(tree, file, path));
     links.chain(paths).map(|target| format!("{}:{at}: {target}", file.path)).collect()
 }
 
@@ -55,8 +55,10 @@ fn exists(tree: &Tree, from: &File, target: &str) -> bool {
     }
 }
 
-fn path_exists(tree: &Tree, path: &str) -> bool {
-    tree.root.join(path).exists()
+/// Paths in backticks count from the root, or from the crate of the file.
+fn path_exists(tree: &Tree, from: &File, path: &str) -> bool {
+    let in_crate = from.path.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+    tree.root.join(path).exists() || tree.root.join(in_crate).join(path).exists()
 }
 
 /// `path` from the folder of `from`; `None` if it leaves the repository.
