@@ -24,15 +24,17 @@ fn is_crate_root(path: &str) -> bool {
         || matches!(folder_name, "bin" | "tests" | "examples" | "benches" | "fuzz_targets")
 }
 
-/// `a/b.rs` and `a/b/mod.rs` are declared in `a.rs`, `a/mod.rs`, `a/lib.rs` or `a/main.rs`.
+/// `a/b.rs` and `a/b/mod.rs` are declared in `a.rs`, `a/mod.rs`, or a crate's root in `a`.
 fn is_declared(tree: &Tree, file: &File) -> bool {
     let stem = file.path.trim_end_matches(".rs").trim_end_matches("/mod");
     let Some((folder, module)) = stem.rsplit_once('/') else { return true };
-    let beside = ["mod.rs", "lib.rs", "main.rs"].map(|name| format!("{folder}/{name}"));
     let declaration = [format!("mod {module};"), format!("mod r#{module};")];
-    beside
-        .iter()
-        .chain([&format!("{folder}.rs")])
-        .filter_map(|path| tree.find(path))
-        .any(|parent| declaration.iter().any(|words| parent.text.contains(words.as_str())))
+    let declares = |parent: &&File| {
+        // Each file of a `tests` folder is a crate of its own, which may declare what lies beside it.
+        let beside = parent.folder() == folder && is_crate_root(&parent.path);
+        let above =
+            parent.path == format!("{folder}/mod.rs") || parent.path == format!("{folder}.rs");
+        (beside || above) && declaration.iter().any(|words| parent.text.contains(words.as_str()))
+    };
+    tree.with_extension("rs").any(|parent| declares(&parent))
 }
