@@ -1,0 +1,45 @@
+//! The benches, by name.
+
+mod create;
+mod get;
+mod idle;
+mod list;
+mod start;
+mod watch;
+
+use crate::error::Error;
+use crate::options::Options;
+use crate::report::Figure;
+use crate::stage::Stage;
+
+/// In the order in which they run.
+const NAMES: [&str; 6] = ["get", "list", "create", "watch", "idle", "start"];
+
+/// The benches that were asked for, all of them if none was.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>, Error> {
+    if names.is_empty() {
+        return Ok(NAMES.to_vec());
+    }
+    let find = |name: &String| {
+        NAMES
+            .into_iter()
+            .find(|known| known == name)
+            .ok_or_else(|| Error::NoBench { name: name.clone(), known: NAMES.join(", ") })
+    };
+    names.iter().map(find).collect()
+}
+
+pub(crate) async fn run(
+    name: &str,
+    stage: &Stage,
+    options: &Options,
+) -> Result<Vec<Figure>, Error> {
+    match name {
+        "get" => get::run(stage, options).await,
+        "list" => list::run(stage, options).await,
+        "create" => create::run(stage, options).await,
+        "watch" => watch::run(stage, options).await,
+        "idle" => idle::run(stage, options).await,
+        _ => start::run(stage, options).await,
+    }
+}

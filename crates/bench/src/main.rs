@@ -1,0 +1,65 @@
+//! `bowline-bench`: what Bowline costs, measured on real processes, each figure beside its limit from the same run.
+//!
+//! One file per bench in `benches`; `load` makes requests, `process` runs servers, `bare` is the server with nothing behind
+//! it, `report` prints and writes. `docs/benchmarks.md` says what each bench measures.
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time on a real runtime")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tables and progress are for people"
+)]
+
+mod bare;
+mod benches;
+mod client;
+mod codec;
+mod error;
+mod item;
+mod load;
+mod options;
+mod process;
+mod raw;
+mod report;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use error::Error;
+use options::Options;
+use stage::Stage;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let run = async {
+        match &options.bare_server {
+            Some(body) => bare::serve(body).await,
+            None => run(&options).await,
+        }
+    };
+    // Dropping the run ends the servers and removes the data.
+    let result = tokio::select! {
+        result = run => result,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {}", error::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), Error> {
+    let names = benches::chosen(&options.names)?;
+    for name in names {
+        eprintln!("bench: {name} ...");
+        let stage = Stage::set_up()?;
+        let figures = benches::run(name, &stage, options).await?;
+        report::publish(stage.reports(), name, &figures)?;
+    }
+    Ok(())
+}
