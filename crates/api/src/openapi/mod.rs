@@ -69,8 +69,5 @@ fn tags(version: &ServiceVersion, served: &dyn Fn(&Method) -> bool, comments: &C
     Value::Array(tags)
 }
 
-
-
-
 #[cfg(test)]
 mod tests;

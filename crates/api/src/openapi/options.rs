@@ -73,7 +73,8 @@ fn read(file: &FileDescriptor) -> HashMap<Vec<i32>, String> {
     let info = file.file_descriptor_proto().source_code_info.as_ref();
     let locations = info.map(|info| info.location.as_slice()).unwrap_or_default();
     let comment = |location: &prost_types::source_code_info::Location| {
-        let text = tidy(location.leading_comments()).or_else(|| tidy(location.trailing_comments()))?;
+        let text =
+            tidy(location.leading_comments()).or_else(|| tidy(location.trailing_comments()))?;
         Some((location.path.clone(), text))
     };
     locations.iter().filter_map(comment).collect()

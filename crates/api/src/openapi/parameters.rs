@@ -11,7 +11,11 @@ use super::template::OpenPath;
 const QUERY_DEPTH_MAX: usize = 3;
 
 /// The variables of `path`; `input` has the fields that they fill.
-pub(super) fn in_path(path: &OpenPath, input: &MessageDescriptor, schemas: &mut Schemas<'_>) -> Vec<Value> {
+pub(super) fn in_path(
+    path: &OpenPath,
+    input: &MessageDescriptor,
+    schemas: &mut Schemas<'_>,
+) -> Vec<Value> {
     let parameters = path.parameters.iter().map(|parameter| {
         let field = field_at(input, &parameter.field_path);
         let mut schema = match &field {
@@ -56,7 +60,12 @@ struct Walk<'w, 'c> {
 }
 
 impl Walk<'_, '_> {
-    fn message(&mut self, message: &MessageDescriptor, above: &mut Vec<FieldDescriptor>, body: &str) {
+    fn message(
+        &mut self,
+        message: &MessageDescriptor,
+        above: &mut Vec<FieldDescriptor>,
+        body: &str,
+    ) {
         for field in message.fields() {
             if above.is_empty() && field.name() == body {
                 continue;

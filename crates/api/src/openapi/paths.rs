@@ -13,7 +13,8 @@ use super::template::{OpenPath, Spellings};
 use super::{errors, parameters};
 
 /// HTTP methods that OpenAPI has a place for.
-const HTTP_METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+const HTTP_METHODS: [&str; 8] =
+    ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 /// All paths, in the order of the methods. Of two operations in the same place the first is served, and shown.
 pub(super) fn paths(
@@ -55,11 +56,14 @@ fn operation(
         "tags": [service],
         "summary": summary(method),
     });
-    if let Some(text) = schemas.comments.of(&descriptor.parent_service().parent_file(), descriptor.path()) {
+    if let Some(text) =
+        schemas.comments.of(&descriptor.parent_service().parent_file(), descriptor.path())
+    {
         operation["description"] = json!(text);
     }
     let input = descriptor.input();
-    let path_fields: Vec<_> = rule.template.variables.iter().map(|v| v.field_path.clone()).collect();
+    let path_fields: Vec<_> =
+        rule.template.variables.iter().map(|v| v.field_path.clone()).collect();
     let mut all = parameters::in_path(path, &input, schemas);
     all.extend(parameters::in_query(&input, &path_fields, &rule.body, schemas));
     if !all.is_empty() {
@@ -121,16 +125,23 @@ fn request_body(
         // Only this body must have them: answers with a mask, and patches, have a part of the fields.
         json!({"allOf": [schema, {"required": required}]})
     };
-    let is_required = field.as_ref().is_some_and(|f| Behaviour::of(f).required) || !required.is_empty();
+    let is_required =
+        field.as_ref().is_some_and(|f| Behaviour::of(f).required) || !required.is_empty();
     let media = if is_raw(&input, field.as_ref()) { "*/*" } else { "application/json" };
     json!({"required": is_required, "content": {media: {"schema": schema}}})
 }
 
 /// Required fields of a body that is one field of the request. A patch needs none: it says what it changes.
-fn body_requirements(method: &Method, field: &FieldDescriptor, path_fields: &[String]) -> Vec<String> {
+fn body_requirements(
+    method: &Method,
+    field: &FieldDescriptor,
+    path_fields: &[String],
+) -> Vec<String> {
     let Role::Standard(binding) = &method.role else { return Vec::new() };
     match field.kind() {
-        Kind::Message(message) if binding.verb == Verb::Create && !field.is_list() && !field.is_map() => {
+        Kind::Message(message)
+            if binding.verb == Verb::Create && !field.is_list() && !field.is_map() =>
+        {
             required_fields(&message, &format!("{}.", field.name()), path_fields)
         }
         _ => Vec::new(),
@@ -138,7 +149,11 @@ fn body_requirements(method: &Method, field: &FieldDescriptor, path_fields: &[St
 }
 
 /// JSON names of the required fields of `message` that clients may set and the path does not give.
-fn required_fields(message: &MessageDescriptor, prefix: &str, path_fields: &[String]) -> Vec<String> {
+fn required_fields(
+    message: &MessageDescriptor,
+    prefix: &str,
+    path_fields: &[String],
+) -> Vec<String> {
     let is_open = |field: &FieldDescriptor| {
         let behaviour = Behaviour::of(field);
         let path = format!("{prefix}{}", field.name());
@@ -177,7 +192,9 @@ fn responses(method: &Method, rule: &HttpRule, schemas: &mut Schemas<'_>) -> Val
         json!({"application/json": {"schema": schema}})
     };
     let text = match method.descriptor.is_server_streaming() {
-        true => "A stream: one message on each line, or in each event. A line with `error` ends it.",
+        true => {
+            "A stream: one message on each line, or in each event. A line with `error` ends it."
+        }
         false => "Done.",
     };
     json!({"200": {"description": text, "content": content}, "default": errors::response()})

@@ -110,7 +110,9 @@ impl<'a> Schemas<'a> {
     pub(super) fn kind(&mut self, kind: &Kind) -> Value {
         match kind {
             Kind::Message(message) => self.message(message),
-            Kind::Enum(e) if e.full_name() == "google.protobuf.NullValue" => json!({"type": "null"}),
+            Kind::Enum(e) if e.full_name() == "google.protobuf.NullValue" => {
+                json!({"type": "null"})
+            }
             Kind::Enum(e) => {
                 if self.known.insert(e.full_name().to_owned()) {
                     self.waiting.push(Named::Enum(e.clone()));
@@ -126,7 +128,8 @@ impl<'a> Schemas<'a> {
         for field in message.fields() {
             properties.insert(field.json_name().to_owned(), self.field(&field));
         }
-        let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+        let mut schema =
+            json!({"type": "object", "properties": properties, "additionalProperties": false});
         let comment = self.comments.of(&message.parent_file(), message.path());
         let groups = message.oneofs().filter(|oneof| !oneof.is_synthetic()).map(|oneof| {
             let fields = oneof.fields().map(|f| format!("`{}`", f.json_name())).collect::<Vec<_>>();
@@ -192,7 +195,9 @@ impl<'a> Schemas<'a> {
         Some(match name.strip_prefix("google.protobuf.")? {
             "Timestamp" => json!({"type": "string", "format": "date-time"}),
             "Duration" => json!({"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"}),
-            "FieldMask" => json!({"type": "string", "description": "Field paths, separated by commas."}),
+            "FieldMask" => {
+                json!({"type": "string", "description": "Field paths, separated by commas."})
+            }
             "Any" => json!({
                 "type": "object",
                 "properties": {"@type": {"type": "string", "description": "The URL of a message type."}},
@@ -202,7 +207,9 @@ impl<'a> Schemas<'a> {
             "ListValue" => json!({"type": "array", "items": {}}),
             "Value" => json!({"description": "Any JSON value."}),
             "Empty" => json!({"type": "object", "additionalProperties": false}),
-            wrapper if wrapper.ends_with("Value") => self.kind(&message.get_field_by_name("value")?.kind()),
+            wrapper if wrapper.ends_with("Value") => {
+                self.kind(&message.get_field_by_name("value")?.kind())
+            }
             _ => return None,
         })
     }

@@ -94,8 +94,10 @@ fn variable_name(
         return identifier(last);
     }
     let slice = segments.get(variable.start..variable.end).unwrap_or_default();
-    let patterns = version.types.iter().flat_map(|t: &std::sync::Arc<ResourceType>| t.patterns.iter());
-    let mut names = patterns.filter_map(|pattern| name_in_pattern(pattern, slice, at - variable.start));
+    let patterns =
+        version.types.iter().flat_map(|t: &std::sync::Arc<ResourceType>| t.patterns.iter());
+    let mut names =
+        patterns.filter_map(|pattern| name_in_pattern(pattern, slice, at - variable.start));
     names.next().unwrap_or_else(|| from_collection(segments, at))
 }
 

@@ -22,7 +22,8 @@ fn outline(document: &Value) -> String {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let mark = if parameter["required"] == true { "!" } else { "" };
                 let (name, place) = (&parameter["name"], &parameter["in"]);
-                write!(out, " {}:{}{mark}", place.as_str().unwrap(), name.as_str().unwrap()).unwrap();
+                write!(out, " {}:{}{mark}", place.as_str().unwrap(), name.as_str().unwrap())
+                    .unwrap();
             }
             let content = |of: &Value| of["content"].as_object().cloned().unwrap_or_default();
             for (media, body) in content(&operation["requestBody"]) {

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
+};
 
 use super::failure::Failure;
-use super::json_read::{find_field, mask_from_text, read_field, read_message, scalar_form};
+use super::json_read::{find_field, mask_from_text, read_field, read_message};
 use super::path::RequestPath;
 use super::query::{Query, put, value_from_text};
+use super::scalar::scalar_form;
 use super::trie::Route;
 
 /// The parts of an HTTP request that its message is made of.
@@ -93,7 +96,10 @@ fn bind_path(
 }
 
 /// The fields along a dotted path of proto names; `None` if one does not exist.
-pub(super) fn field_path(descriptor: &MessageDescriptor, path: &str) -> Option<Vec<FieldDescriptor>> {
+pub(super) fn field_path(
+    descriptor: &MessageDescriptor,
+    path: &str,
+) -> Option<Vec<FieldDescriptor>> {
     let mut fields: Vec<FieldDescriptor> = Vec::new();
     for part in path.split('.') {
         let inner = match fields.last() {
@@ -173,10 +179,13 @@ fn raw_body(descriptor: &MessageDescriptor, parts: &Parts<'_>) -> DynamicMessage
 fn check_json(headers: &HeaderMap) -> Result<(), Failure> {
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
         return Ok(());
     }
-    let said = if essence.is_empty() { "no content type".to_owned() } else { format!("`{essence}`") };
+    let said =
+        if essence.is_empty() { "no content type".to_owned() } else { format!("`{essence}`") };
     let text = format!("the body has {said}; send `content-type: application/json`");
     let status = Status::new(Reason::MalformedBody, text);
     Err(Failure::from(status).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE))
@@ -193,7 +202,8 @@ fn imply_mask(
     mentioned: Vec<String>,
 ) {
     let Role::Standard(binding) = &method.role else { return };
-    let (Some(mask), Some(resource)) = (&binding.request.update_mask, &binding.request.resource) else {
+    let (Some(mask), Some(resource)) = (&binding.request.update_mask, &binding.request.resource)
+    else {
         return;
     };
     let is_patch_of_resource = rule.method == "PATCH" && rule.body == resource.name();

@@ -8,8 +8,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 /// Headers that a page may send.
-const REQUEST_HEADERS: &str =
-    "accept, authorization, cache-control, content-type, last-event-id, x-request-id, x-request-timeout";
+const REQUEST_HEADERS: &str = "accept, authorization, cache-control, content-type, last-event-id, x-request-id, x-request-timeout";
 
 /// Seconds that a browser may remember the answer to a preflight.
 const MAX_AGE: &str = "600";

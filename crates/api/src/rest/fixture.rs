@@ -43,7 +43,9 @@ pub(crate) fn registry() -> Arc<Registry> {
             let first = options.get_extension(&http).as_message().unwrap().clone();
             let more = first.get_field_by_name("additional_bindings").unwrap().into_owned();
             let mut rules = vec![rule(&first)];
-            rules.extend(more.as_list().unwrap().iter().map(|more| rule(more.as_message().unwrap())));
+            rules.extend(
+                more.as_list().unwrap().iter().map(|more| rule(more.as_message().unwrap())),
+            );
             Arc::new(Method {
                 path: format!("/example.library.v1.Library/{}", descriptor.name()),
                 descriptor,
@@ -76,7 +78,10 @@ pub(crate) fn registry() -> Arc<Registry> {
 
 fn rule(message: &DynamicMessage) -> HttpRule {
     let text = |name: &str| message.get_field_by_name(name).unwrap().as_str().unwrap().to_owned();
-    let verb = ["get", "put", "post", "delete", "patch"].into_iter().find(|v| !text(v).is_empty()).unwrap();
+    let verb = ["get", "put", "post", "delete", "patch"]
+        .into_iter()
+        .find(|v| !text(v).is_empty())
+        .unwrap();
     HttpRule {
         method: verb.to_uppercase(),
         template: Template::parse(&text(verb)).unwrap(),

@@ -34,14 +34,24 @@ pub struct WriteOptions {
 
 /// `message` as JSON text. Cost: linear in the message.
 pub fn message_to_json(message: &DynamicMessage, options: WriteOptions) -> Vec<u8> {
-    to_text(&Json { value: message, cx: Cx { enum_numbers: options.enum_numbers, any_depth: 0 } }, options)
+    to_text(
+        &Json { value: message, cx: Cx { enum_numbers: options.enum_numbers, any_depth: 0 } },
+        options,
+    )
 }
 
 /// One field of `message` as JSON text, for `response_body`.
-pub(super) fn field_to_json(message: &DynamicMessage, field: &FieldDescriptor, options: WriteOptions) -> Vec<u8> {
+pub(super) fn field_to_json(
+    message: &DynamicMessage,
+    field: &FieldDescriptor,
+    options: WriteOptions,
+) -> Vec<u8> {
     let cx = Cx { enum_numbers: options.enum_numbers, any_depth: 0 };
     let value = message.get_field(field);
-    to_text(&Json { value: &FieldValue { value: value.as_ref(), kind: &field.kind() }, cx }, options)
+    to_text(
+        &Json { value: &FieldValue { value: value.as_ref(), kind: &field.kind() }, cx },
+        options,
+    )
 }
 
 /// Any serializable value as JSON text in the wished form.
@@ -144,13 +154,18 @@ impl Serialize for Json<'_, FieldValue<'_>> {
             Value::Bytes(v) => serializer.serialize_str(&STANDARD.encode(v)),
             Value::EnumNumber(v) => serialize_enum(*v, kind, cx, serializer),
             Value::Message(v) => Json { value: v, cx }.serialize(serializer),
-            Value::List(values) => serializer
-                .collect_seq(values.iter().map(|value| OwnedJson { value, kind: (*kind).clone(), cx })),
+            Value::List(values) => serializer.collect_seq(values.iter().map(|value| OwnedJson {
+                value,
+                kind: (*kind).clone(),
+                cx,
+            })),
             Value::Map(values) => {
                 let kind = map_value_kind(kind);
                 let sorted: BTreeMap<_, _> = values.iter().collect();
                 serializer.collect_map(
-                    sorted.iter().map(|(k, value)| (key_text(k), OwnedJson { value, kind: kind.clone(), cx })),
+                    sorted.iter().map(|(k, value)| {
+                        (key_text(k), OwnedJson { value, kind: kind.clone(), cx })
+                    }),
                 )
             }
         }
@@ -225,7 +240,8 @@ fn serialize_wrapper<S: Serializer>(
         return serializer.serialize_none();
     };
     let value = message.get_field(&field);
-    Json { value: &FieldValue { value: value.as_ref(), kind: &field.kind() }, cx }.serialize(serializer)
+    Json { value: &FieldValue { value: value.as_ref(), kind: &field.kind() }, cx }
+        .serialize(serializer)
 }
 
 fn serialize_any<S: Serializer>(
@@ -291,7 +307,10 @@ fn duration_text(message: &DynamicMessage) -> String {
 fn mask_text(message: &DynamicMessage) -> String {
     let mask: prost_types::FieldMask = transcoded(message);
     let camel = |path: &String| {
-        path.split('.').map(|part| camel_case(part).unwrap_or_else(|| part.to_owned())).collect::<Vec<_>>().join(".")
+        path.split('.')
+            .map(|part| camel_case(part).unwrap_or_else(|| part.to_owned()))
+            .collect::<Vec<_>>()
+            .join(".")
     };
     mask.paths.iter().map(camel).collect::<Vec<_>>().join(",")
 }

@@ -12,6 +12,7 @@ mod path;
 mod query;
 mod respond;
 mod route;
+mod scalar;
 mod site;
 mod stream;
 mod suggest;
@@ -33,18 +34,20 @@ pub use json_read::{NESTING_MAX, check_nesting};
 pub use json_write::{WriteOptions, message_to_json};
 pub use site::Served;
 
+use crate::engine::Engine;
 use crate::handler::{Context, Handler, Reply};
 use crate::limits::Limits;
 use cors::Cors;
 use failure::Failure;
-use json_read::scalar_from_text;
 use query::{Query, System};
 use route::{Found, Routes, allow_list};
+use scalar::scalar_from_text;
 use site::Site;
 use stream::Form;
 
 /// Request headers that reach the handler.
-const FORWARDED_HEADERS: [&str; 4] = ["authorization", "cache-control", "traceparent", "x-request-id"];
+const FORWARDED_HEADERS: [&str; 4] =
+    ["authorization", "cache-control", "traceparent", "x-request-id"];
 
 /// Request headers that shorten the deadline, in seconds (`2.5`).
 const TIMEOUT_HEADERS: [&str; 2] = ["x-request-timeout", "x-server-timeout"];
@@ -90,6 +93,14 @@ impl Router {
             seams: options.seams,
             limits: options.limits,
         }
+    }
+
+    /// A router in front of `engine`, with its registry, limits and seams; OpenAPI shows what it serves.
+    pub fn for_engine(engine: &Arc<Engine>) -> Self {
+        let mut options = RestOptions::new(engine.seams.clone(), engine.limits().clone());
+        let shown = engine.clone();
+        options.served = Arc::new(move |method| shown.serves(method));
+        Self::new(engine.registry().clone(), engine.clone(), options)
     }
 
     /// Answers one request. `client` is the peer's address without its port.
@@ -195,7 +206,9 @@ impl Router {
             allowed.extend(["GET".to_owned(), "HEAD".to_owned()]);
         }
         if allowed.is_empty() {
-            return Err(Status::new(Reason::MethodNotFound, "nothing is served at this path").into());
+            return Err(
+                Status::new(Reason::MethodNotFound, "nothing is served at this path").into()
+            );
         }
         let allow = HeaderValue::from_str(&allow_list(&allowed))
             .map_err(|_| Status::new(Reason::Internal, "an HTTP method that is no token"))?;
@@ -234,7 +247,8 @@ fn deadline(headers: &HeaderMap, deadline_max: Duration) -> Result<Duration, Sta
     for name in TIMEOUT_HEADERS {
         let Some(value) = headers.get(name) else { continue };
         let bad = || Status::bad_field(Reason::InvalidField, name, "expected seconds, like 2.5");
-        let seconds: f64 = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+        let seconds: f64 =
+            value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
         return Ok(Duration::try_from_secs_f64(seconds).map_err(|_| bad())?.min(deadline_max));
     }
     Ok(deadline_max)

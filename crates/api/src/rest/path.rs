@@ -32,7 +32,8 @@ impl<'a> RequestPath<'a> {
     /// `INVALID_FIELD` if it is too long, or not UTF-8 after decoding.
     pub(super) fn parse(path: &'a str) -> Result<Self, Status> {
         if path.len() > PATH_BYTES_MAX {
-            let text = format!("the path has {} bytes; at most {PATH_BYTES_MAX} are read", path.len());
+            let text =
+                format!("the path has {} bytes; at most {PATH_BYTES_MAX} are read", path.len());
             return Err(Status::new(Reason::LimitExceeded, text));
         }
         let inner = path.strip_prefix('/').unwrap_or(path);

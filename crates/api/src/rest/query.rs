@@ -6,10 +6,9 @@ use percent_encoding::percent_decode_str;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde::de::IntoDeserializer;
 
-use super::json_read::{
-    find_field, has_own_form, mask_from_text, scalar_form, scalar_from_text, unknown_field,
-};
+use super::json_read::{find_field, has_own_form, mask_from_text, unknown_field};
 use super::json_write::WriteOptions;
+use super::scalar::{scalar_form, scalar_from_text};
 
 /// Most parameters that a query may have.
 pub(super) const PARAMETERS_MAX: usize = 1_000;
@@ -56,7 +55,10 @@ impl Query {
     ///
     /// # Errors
     /// If one asks for what is not there: another format, or partial responses.
-    pub(super) fn take_system(&mut self, input: Option<&MessageDescriptor>) -> Result<System, Status> {
+    pub(super) fn take_system(
+        &mut self,
+        input: Option<&MessageDescriptor>,
+    ) -> Result<System, Status> {
         let mut system = System::default();
         let mut failed = None;
         self.pairs.retain(|(key, value)| {
@@ -91,7 +93,8 @@ impl Query {
                 let shown: String = key.chars().take(200).collect();
                 Status::bad_field(Reason::InvalidField, shown, why)
             };
-            let path = resolve(&prost_reflect::ReflectMessage::descriptor(message), key).map_err(bad)?;
+            let path =
+                resolve(&prost_reflect::ReflectMessage::descriptor(message), key).map_err(bad)?;
             check_free(&path, taken).map_err(bad)?;
             let leaf = path.last().ok_or_else(|| bad("is empty".to_owned()))?;
             if !leaf.is_list() {
@@ -154,7 +157,8 @@ fn resolve(input: &MessageDescriptor, key: &str) -> Result<Vec<FieldDescriptor>,
         if path.len() == PATH_DEPTH_MAX {
             return Err(format!("the path is deeper than {PATH_DEPTH_MAX}"));
         }
-        let field = find_field(&descriptor, part).ok_or_else(|| unknown_field(&descriptor, part))?;
+        let field =
+            find_field(&descriptor, part).ok_or_else(|| unknown_field(&descriptor, part))?;
         if parts.peek().is_some() {
             descriptor = match field.kind() {
                 Kind::Message(inner)
@@ -196,7 +200,9 @@ fn check_once(path: &[FieldDescriptor], set: &[Vec<FieldDescriptor>]) -> Result<
             continue;
         };
         let rival = set.iter().filter(|other| other.get(..at) == path.get(..at)).find(|other| {
-            other.get(at).is_some_and(|o| o != field && o.containing_oneof().as_ref() == Some(&oneof))
+            other
+                .get(at)
+                .is_some_and(|o| o != field && o.containing_oneof().as_ref() == Some(&oneof))
         });
         if rival.is_some() {
             return Err(format!("only one of the fields of `{}` may be given", oneof.name()));

@@ -87,7 +87,8 @@ fn http_body_field(message: &DynamicMessage, field: &FieldDescriptor) -> Option<
 fn raw_response(message: &DynamicMessage) -> Response<Body> {
     let data = message.get_field_by_name("data").and_then(|v| v.as_bytes().cloned());
     let mut response = Response::new(Body::from(data.unwrap_or_default()));
-    let media = message.get_field_by_name("content_type").and_then(|v| v.as_str().map(str::to_owned));
+    let media =
+        message.get_field_by_name("content_type").and_then(|v| v.as_str().map(str::to_owned));
     let media = media.and_then(|media| HeaderValue::from_str(&media).ok());
     let unknown = || HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(CONTENT_TYPE, media.unwrap_or_else(unknown));

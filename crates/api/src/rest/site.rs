@@ -77,9 +77,7 @@ impl Site {
     }
 
     fn document_links(&self) -> Vec<Value> {
-        let link = |(service, version): (&str, &str)| {
-            json!({"service": service, "version": version, "url": document_path(service, version)})
-        };
+        let link = |(service, version): (&str, &str)| json!({"service": service, "version": version, "url": document_path(service, version)});
         self.versions().map(link).collect()
     }
 

@@ -4,7 +4,10 @@
 const WORD_BYTES_MAX: usize = 64;
 
 /// The candidate nearest to `word`, if it is near enough to be meant. The first wins among equals.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     if word.len() > WORD_BYTES_MAX {
         return None;
     }
