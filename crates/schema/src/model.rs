@@ -73,6 +73,8 @@ pub struct ResourceType {
     pub metadata: MetadataPlace,
     pub standard: StandardFields,
     pub references: Vec<Reference>,
+    /// What the deletion of the parent does; the parent in a name is a reference too.
+    pub parent_rule: ParentRule,
     /// What `google.api.field_behavior` says, by path from the resource, at any depth.
     pub fields: FieldRules,
     /// A name has a region segment (`regions/{region}` unless configured otherwise).
@@ -98,6 +100,15 @@ pub struct Parent {
     pub kind: Option<String>,
     /// The parent's pattern, as it stands in the child's; empty for the root.
     pub pattern: String,
+}
+
+/// How the reference to the parent, implied by the name, behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParentRule {
+    /// `Cascade` unless declared; never `Unset`.
+    pub on_delete: Behaviour,
+    /// `Async` unless declared.
+    pub mode: Mode,
 }
 
 /// Where a resource's `goten.types.Meta` lives.
@@ -298,7 +309,10 @@ pub enum Response {
         /// Repeated strings (AIP-217), empty in one region.
         unreachable: Option<FieldDescriptor>,
     },
-    BatchGet { items: FieldDescriptor, missing: Option<FieldDescriptor> },
+    BatchGet {
+        items: FieldDescriptor,
+        missing: Option<FieldDescriptor>,
+    },
     /// Stream messages in the shape that the synthesised service declares; found by field name.
     Watch(WatchResponse),
 }
