@@ -4,6 +4,7 @@
 
 mod batch;
 pub mod cache;
+pub mod conformance;
 pub mod contract;
 pub mod memory;
 pub mod observe;
