@@ -1,0 +1,262 @@
+//! The engine: answers standard methods from a store, and hands the others to registered actions.
+//!
+//! A request goes: transport, [`Engine::call`], a verb (`read`, `list`, `save`, `delete`, or `watch`), the deployment's
+//! backend. Start at [`Engine::call`]. Not here: how requests arrive (`grpc`, `rest`).
+
+mod actions;
+mod delete;
+mod deployment;
+pub(crate) mod errors;
+mod hooks;
+mod idempotency;
+pub(crate) mod list;
+mod new_name;
+mod read;
+pub(crate) mod request;
+mod respond;
+mod save;
+pub(crate) mod select;
+mod shape;
+mod sweep;
+mod validate;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bowline_base::{Reason, Seams, Status};
+use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Verb};
+use bowline_store::Backend;
+use bytes::Bytes;
+use prost_reflect::DynamicMessage;
+
+pub use actions::{Action, ActionRequest};
+pub use deployment::Deployment;
+pub use hooks::{Hook, Save, SaveKind};
+
+use crate::handler::{Context, Handler, Reply};
+use crate::limits::Limits;
+use crate::watch::Watches;
+use crate::wire;
+use request::Request;
+
+/// A standard method with everything that answering it needs.
+pub(crate) struct Route {
+    pub(crate) binding: Arc<Binding>,
+    pub(crate) resource: Arc<shape::Shape>,
+    pub(crate) deployment: Arc<Deployment>,
+}
+
+/// Answers every method of a registry.
+pub struct Engine {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) limits: Limits,
+    pub(crate) seams: Seams,
+    pub(crate) deployments: Vec<Arc<Deployment>>,
+    routes: HashMap<String, Arc<Route>>,
+    actions: HashMap<String, Arc<dyn Action>>,
+    hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
+    pub(crate) watches: Watches,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    pub registry: Arc<Registry>,
+    pub limits: Limits,
+    pub seams: Seams,
+    /// One per service of the registry, by its name.
+    pub backends: HashMap<String, Arc<dyn Backend>>,
+    /// By method path, `/package.Service/Method`.
+    pub actions: HashMap<String, Arc<dyn Action>>,
+    /// By kind, in the order in which they run.
+    pub hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
+}
+
+impl Engine {
+    /// Assembles an engine and starts the change readers of its deployments.
+    ///
+    /// # Errors
+    /// A service has no backend, or an action is registered for a path that no action method has.
+    pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        for path in parts.actions.keys() {
+            check_action(&parts.registry, path)?;
+        }
+        for kind in parts.hooks.keys() {
+            if !parts.registry.types.contains_key(kind) {
+                return Err(StartError::NoSuchKind { kind: kind.clone() });
+            }
+        }
+        let deployments = start_deployments(&parts)?;
+        let routes = routes(&parts.registry, &deployments);
+        let watches = Watches::new(parts.limits.watches_per_client_max);
+        let engine = Arc::new(Self {
+            registry: parts.registry,
+            limits: parts.limits,
+            seams: parts.seams,
+            deployments,
+            routes,
+            actions: parts.actions,
+            hooks: parts.hooks,
+            watches,
+        });
+        sweep::start(&engine);
+        Ok(engine)
+    }
+
+    /// Whether a method has something behind it: a standard method, or an action with a handler.
+    pub fn serves(&self, method: &Method) -> bool {
+        self.routes.contains_key(&method.path) || self.actions.contains_key(&method.path)
+    }
+
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Answers a plain get from memory, without decoding anything; `None` means: take the ordinary way.
+    ///
+    /// Always right, because the cache below never shows an older row than the store would.
+    pub fn get_from_memory(&self, path: &str, request: &[u8]) -> Option<Bytes> {
+        let route = self.routes.get(path)?;
+        if route.binding.verb != Verb::Get {
+            return None;
+        }
+        let name_field = route.binding.request.name.as_ref()?;
+        let name = wire::only_text(request, name_field.number())?;
+        let row = route.deployment.backend.cached(&route.resource.table, name)?;
+        Some(row.body)
+    }
+
+    /// Ends open watches and finishes what the stores have accepted.
+    pub async fn close(&self) {
+        self.watches.close();
+        for deployment in &self.deployments {
+            if let Err(error) = deployment.backend.close().await {
+                tracing::error!(service = %deployment.service, error = %bowline_base::chain(&error), "close store");
+            }
+        }
+    }
+
+    pub(crate) fn hooks_of(&self, kind: &str) -> &[Arc<dyn Hook>] {
+        self.hooks.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    async fn call_standard(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        message: DynamicMessage,
+        context: Context,
+    ) -> Result<Reply, Status> {
+        let request = Request::new(&route.binding, message);
+        match route.binding.verb {
+            Verb::Get => self.get(route, request).await.map(Reply::Unary),
+            Verb::BatchGet => self.batch_get(route, request).await.map(Reply::Unary),
+            Verb::List => self.list(route, request).await.map(Reply::Unary),
+            Verb::Create => self.create(route, request).await.map(Reply::Unary),
+            Verb::Update => self.update(route, request).await.map(Reply::Unary),
+            Verb::Delete => self.delete(route, request).await.map(Reply::Unary),
+            Verb::WatchOne => self.watch_one(route, request, &context).await.map(Reply::Stream),
+            Verb::Watch => self.watch(route, request, &context).await.map(Reply::Stream),
+        }
+    }
+
+    /// Runs a unary request under its deadline: the client's, but never longer than the limit.
+    async fn within_deadline<T>(
+        &self,
+        context: &Context,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let longest = self.limits.request_deadline;
+        let deadline = context.deadline.map_or(longest, |d| d.min(longest));
+        let timer = self.seams.clock.sleep(deadline);
+        tokio::select! {
+            answer = work => answer,
+            () = timer => Err(Status::new(
+                Reason::DeadlineExceeded,
+                format!("the request did not finish within {} ms; a write may still happen", deadline.as_millis()),
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Arc<Engine> {
+    async fn call(
+        &self,
+        method: &Arc<Method>,
+        request: DynamicMessage,
+        context: Context,
+    ) -> Result<Reply, Status> {
+        if let Some(action) = self.actions.get(&method.path) {
+            let request =
+                ActionRequest::new(self.clone(), method.clone(), request, context.clone());
+            return self.within_deadline(&context, action.call(request)).await;
+        }
+        let Some(route) = self.routes.get(&method.path) else {
+            return Err(errors::no_handler(method));
+        };
+        if matches!(route.binding.verb, Verb::Watch | Verb::WatchOne) {
+            return self.call_standard(route, request, context).await;
+        }
+        self.within_deadline(&context.clone(), self.call_standard(route, request, context)).await
+    }
+}
+
+/// Why an engine cannot be assembled.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("service {service} has no store")]
+    NoBackend { service: String },
+    #[error("no method {path}: actions are registered as \"/package.Service/Method\"")]
+    NoSuchMethod { path: String },
+    #[error("{path} is a standard method, which the engine serves itself; use a hook to change it")]
+    StandardMethod { path: String },
+    #[error("hook for {kind}, which no loaded service has")]
+    NoSuchKind { kind: String },
+}
+
+fn check_action(registry: &Registry, path: &str) -> Result<(), StartError> {
+    let method = registry.methods.get(path);
+    match method.map(|m| &m.role) {
+        None => Err(StartError::NoSuchMethod { path: path.to_owned() }),
+        Some(Role::Standard(_)) => Err(StartError::StandardMethod { path: path.to_owned() }),
+        Some(Role::Action { .. }) => Ok(()),
+    }
+}
+
+fn start_deployments(parts: &Parts) -> Result<Vec<Arc<Deployment>>, StartError> {
+    let services = parts.registry.services.iter();
+    services
+        .map(|service| {
+            let backend = parts.backends.get(&service.name).cloned();
+            let backend =
+                backend.ok_or_else(|| StartError::NoBackend { service: service.name.clone() })?;
+            Ok(Deployment::start(&service.name, backend, &parts.seams, &parts.limits))
+        })
+        .collect()
+}
+
+fn routes(registry: &Registry, deployments: &[Arc<Deployment>]) -> HashMap<String, Arc<Route>> {
+    let mut shapes: HashMap<(String, String), Arc<shape::Shape>> = HashMap::new();
+    let mut shape_of = |ty: &Arc<ResourceType>| {
+        let key = (ty.kind.clone(), ty.version.clone());
+        shapes.entry(key).or_insert_with(|| Arc::new(shape::Shape::of(ty))).clone()
+    };
+    let mut routes = HashMap::new();
+    for method in registry.methods.values() {
+        let Role::Standard(binding) = &method.role else { continue };
+        let Some(deployment) = deployments.iter().find(|d| *d.service == *method.service) else {
+            continue;
+        };
+        let route = Route {
+            binding: binding.clone(),
+            resource: shape_of(&binding.resource),
+            deployment: deployment.clone(),
+        };
+        routes.insert(method.path.clone(), Arc::new(route));
+    }
+    routes
+}

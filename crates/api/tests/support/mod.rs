@@ -1,0 +1,151 @@
+//! A world for API tests: an engine over an inline schema, and requests written as JSON.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bowline_api::engine::{Engine, Parts};
+use bowline_api::handler::{Context, Handler, Reply};
+use bowline_api::limits::Limits;
+use bowline_base::{Seams, Status};
+use bowline_schema::load::{Source, load};
+use bowline_schema::model::Registry;
+use bowline_store::{Backend, Memory};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use prost_reflect::{DynamicMessage, SerializeOptions};
+use serde_json::Value;
+
+pub const SERVICE: &str = "example.test.v1";
+
+const PROTO: &str = r#"
+syntax = "proto3";
+package example.test.v1;
+import "google/api/field_behavior.proto";
+import "google/api/resource.proto";
+import "goten/types/meta.proto";
+
+message Project {
+  option (google.api.resource) = { type: "test.example.com/Project" pattern: "projects/{project}" singular: "project" plural: "projects" };
+  string name = 1;
+  goten.types.Meta metadata = 2;
+  string title = 3;
+}
+
+message Item {
+  option (google.api.resource) = { type: "test.example.com/Item" pattern: "projects/{project}/items/{item}" singular: "item" plural: "items" };
+  string name = 1;
+  goten.types.Meta metadata = 2;
+  string display_name = 3;
+  int64 size = 4;
+  string color = 5;
+  string state = 6 [(google.api.field_behavior) = OUTPUT_ONLY];
+  string serial = 7 [(google.api.field_behavior) = IMMUTABLE];
+  string friend = 8 [(google.api.resource_reference) = { type: "test.example.com/Item" }];
+  repeated string notes = 9;
+}
+"#;
+
+const MANIFEST: &str = "name: test.example.com\nversions:\n  v1: { package: example.test.v1 }\n";
+
+/// An engine with one service in memory.
+pub struct World {
+    pub engine: Arc<Engine>,
+}
+
+pub fn registry() -> Arc<Registry> {
+    let files = vec![("v1/test.proto".to_owned(), PROTO.to_owned())];
+    let loaded = load(&[Source::Files { service_yaml: Some(MANIFEST.to_owned()), files }]);
+    assert!(!loaded.registry.services.is_empty(), "{:#?}", loaded.diagnostics);
+    Arc::new(loaded.registry)
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(Arc::new(Memory::new()), Limits::default())
+    }
+
+    pub fn with(backend: Arc<dyn Backend>, limits: Limits) -> Self {
+        let parts = Parts {
+            registry: registry(),
+            limits,
+            seams: Seams::real(),
+            backends: HashMap::from([("test.example.com".to_owned(), backend)]),
+            actions: HashMap::new(),
+            hooks: HashMap::new(),
+        };
+        Self { engine: Engine::start(parts).unwrap() }
+    }
+
+    /// `method` is `ItemService/CreateItem`; `request` is proto3 JSON.
+    pub async fn call(&self, method: &str, request: Value) -> Result<Value, Status> {
+        let (path, message) = self.request(method, request);
+        let answer = self.engine.call_unary(&path, message, Context::default()).await?;
+        Ok(to_json(&answer))
+    }
+
+    pub async fn stream(&self, method: &str, request: Value) -> Result<Messages, Status> {
+        let (path, message) = self.request(method, request);
+        let method = self.engine.registry().methods[&path].clone();
+        match self.engine.call(&method, message, Context::default()).await? {
+            Reply::Stream(stream) => Ok(Messages { stream, output: method.descriptor.output() }),
+            Reply::Unary(_) => panic!("{path} does not stream"),
+        }
+    }
+
+    fn request(&self, method: &str, request: Value) -> (String, DynamicMessage) {
+        let path = format!("/{SERVICE}.{method}");
+        let found = self.engine.registry().methods.get(&path);
+        let input = found.unwrap_or_else(|| panic!("no method {path}")).descriptor.input();
+        let text = request.to_string();
+        let mut json = serde_json::Deserializer::from_str(&text);
+        let message = DynamicMessage::deserialize(input, &mut json)
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        (path, message)
+    }
+
+    pub async fn create_item(&self, id: &str, item: Value) -> Result<Value, Status> {
+        let request = serde_json::json!({ "parent": "projects/p", "itemId": id, "item": item });
+        self.call("ItemService/CreateItem", request).await
+    }
+
+    pub async fn list(&self, request: Value) -> Result<Value, Status> {
+        self.call("ItemService/ListItems", request).await
+    }
+}
+
+pub fn to_json(message: &DynamicMessage) -> Value {
+    let options = SerializeOptions::new();
+    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
+}
+
+/// A stream of watch messages, as JSON.
+pub struct Messages {
+    stream: BoxStream<'static, Result<Bytes, Status>>,
+    output: prost_reflect::MessageDescriptor,
+}
+
+impl Messages {
+    /// The next message; fails the test if none comes within 20 seconds.
+    pub async fn next(&mut self) -> Option<Result<Value, Status>> {
+        let patience = std::time::Duration::from_secs(20);
+        let next = tokio::time::timeout(patience, self.stream.next()).await;
+        let next = next.expect("a message within 20 s")?;
+        Some(
+            next.map(|bytes| to_json(&DynamicMessage::decode(self.output.clone(), bytes).unwrap())),
+        )
+    }
+
+    /// The next message, which must be there and no error.
+    pub async fn expect(&mut self) -> Value {
+        self.next().await.expect("the stream goes on").expect("no error")
+    }
+}
+
+/// Names in a list response.
+pub fn names(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    items.iter().map(|item| item["name"].as_str().unwrap_or_default().to_owned()).collect()
+}

@@ -1,0 +1,199 @@
+//! A node: services from folders, a store for each, the engine over them, one port.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bowline_api::engine::{Action, ActionRequest, Engine, Hook, Parts, Save};
+use bowline_api::handler::Context;
+use bowline_api::limits::Limits;
+use bowline_api::server::{ServeError, Server};
+use bowline_base::{Seams, Status};
+use bowline_schema::diagnostic::{self, Diagnostic};
+use bowline_schema::load::{self, Loaded, Source};
+use bowline_schema::model::Registry;
+use prost_reflect::DynamicMessage;
+
+use crate::storage::{OpenError, Storage};
+
+/// Where a node listens unless told otherwise.
+pub const DEFAULT_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7400);
+
+/// What a node is made of; see [`Node::builder`].
+pub struct NodeBuilder {
+    sources: Vec<Source>,
+    address: SocketAddr,
+    storage: Storage,
+    limits: Limits,
+    seams: Seams,
+    actions: HashMap<String, Arc<dyn Action>>,
+    hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
+}
+
+/// A node that serves.
+pub struct Node {
+    engine: Arc<Engine>,
+    server: Server,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nothing can be served; the diagnostics say why, file by file.
+    #[error("no service could be loaded\n{}", diagnostic::render(diagnostics))]
+    Schema { diagnostics: Vec<Diagnostic> },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("assemble the node")]
+    Assemble(#[from] bowline_api::engine::StartError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl Node {
+    /// A node without services, on [`DEFAULT_ADDRESS`], with its data in `./bowline-data`.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder {
+            sources: Vec::new(),
+            address: DEFAULT_ADDRESS,
+            storage: Storage::Folder(PathBuf::from("bowline-data")),
+            limits: Limits::default(),
+            seams: Seams::real(),
+            actions: HashMap::new(),
+            hooks: HashMap::new(),
+        }
+    }
+
+    /// Where the node listens; the real port if it was asked for any.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The services that are served.
+    pub fn registry(&self) -> &Arc<Registry> {
+        self.engine.registry()
+    }
+
+    /// What was found while loading: warnings, and errors of services that are left out.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// An empty request for a method, `/package.Service/Method`; `None` if there is no such method.
+    pub fn request_for(&self, path: &str) -> Option<DynamicMessage> {
+        let method = self.registry().methods.get(path)?;
+        Some(DynamicMessage::new(method.descriptor.input()))
+    }
+
+    /// Calls a unary method without the network, as a client would.
+    ///
+    /// # Errors
+    /// What the method answers.
+    pub async fn call(
+        &self,
+        path: &str,
+        request: DynamicMessage,
+    ) -> Result<DynamicMessage, Status> {
+        self.engine.call_unary(path, request, Context::default()).await
+    }
+
+    /// Ends watches, lets open requests finish (at most some seconds), closes the stores.
+    pub async fn stop(&self) {
+        self.server.stop().await;
+    }
+}
+
+impl NodeBuilder {
+    /// Serves the services in this folder; may be called several times.
+    pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
+        self.source(Source::Folder(folder.into()))
+    }
+
+    /// Serves what this source describes: a folder, a descriptor set, or files in memory.
+    pub fn source(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// Listens here; port 0 is any free one.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Keeps data in files below this folder, which is made if it is not there.
+    pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.storage = Storage::Folder(folder.into());
+        self
+    }
+
+    /// Keeps data in memory only: for tests.
+    pub fn in_memory(mut self) -> Self {
+        self.storage = Storage::Memory;
+        self
+    }
+
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Replaces clock, randomness and tasks, as a simulator does.
+    pub fn seams(mut self, seams: Seams) -> Self {
+        self.seams = seams;
+        self
+    }
+
+    /// Serves the method at `path` (`/package.Service/Method`), which must not be a standard one.
+    pub fn action<F, R>(self, path: impl Into<String>, action: F) -> Self
+    where
+        F: Fn(ActionRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<DynamicMessage, Status>> + Send + 'static,
+    {
+        self.action_handler(path, Arc::new(action))
+    }
+
+    /// Like [`NodeBuilder::action`], for handlers that are types of their own, or that stream.
+    pub fn action_handler(mut self, path: impl Into<String>, action: Arc<dyn Action>) -> Self {
+        self.actions.insert(path.into(), action);
+        self
+    }
+
+    /// Runs `hook` before every save of `kind` (`devices.example.com/Device`), after the hooks already given.
+    pub fn before_save<F>(mut self, kind: impl Into<String>, hook: F) -> Self
+    where
+        F: Fn(&mut Save<'_>) -> Result<(), Status> + Send + Sync + 'static,
+    {
+        self.hooks.entry(kind.into()).or_default().push(Arc::new(hook));
+        self
+    }
+
+    /// Loads, opens, assembles and serves; returns when the node answers requests.
+    ///
+    /// # Errors
+    /// A [`StartError`]. A service with errors is left out as long as another one can be served.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let Loaded { registry, diagnostics } = load::load(&self.sources);
+        if registry.services.is_empty() {
+            return Err(StartError::Schema { diagnostics });
+        }
+        let mut backends = HashMap::new();
+        for service in &registry.services {
+            backends.insert(service.name.clone(), self.storage.open(&service.name, &self.seams)?);
+        }
+        let parts = Parts {
+            registry: Arc::new(registry),
+            limits: self.limits,
+            seams: self.seams,
+            backends,
+            actions: self.actions,
+            hooks: self.hooks,
+        };
+        let engine = Engine::start(parts)?;
+        let server = Server::start(engine.clone(), self.address).await?;
+        Ok(Node { engine, server, diagnostics })
+    }
+}
