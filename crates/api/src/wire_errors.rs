@@ -24,7 +24,8 @@ pub const DETAIL_TEXT_BYTES_MAX: usize = 256;
 pub const VIOLATIONS_MAX: usize = 10;
 
 /// What a client reads instead of the text of an internal error.
-const INTERNAL_MESSAGE: &str = "something that should be impossible happened; the server's log has the cause";
+const INTERNAL_MESSAGE: &str =
+    "something that should be impossible happened; the server's log has the cause";
 
 /// The status as gRPC sends it, with details in `grpc-status-details-bin`.
 ///
@@ -195,7 +196,10 @@ mod tests {
     fn bad_model() -> Status {
         Status::bad_field(Reason::InvalidField, "device.spec.model", "is required")
             .with_metadata("kind", "fleet.example.com/Device")
-            .with(Detail::Resource { kind: "fleet.example.com/Device".into(), name: "devices/d".into() })
+            .with(Detail::Resource {
+                kind: "fleet.example.com/Device".into(),
+                name: "devices/d".into(),
+            })
             .with(Detail::Retry { after: Duration::from_millis(1500) })
     }
 
@@ -268,12 +272,20 @@ mod tests {
     #[test]
     fn a_huge_error_fits_in_trailers() {
         let many = (0..1000)
-            .map(|i| FieldViolation { field: format!("é{i}").repeat(500), description: "é".repeat(5000) })
+            .map(|i| FieldViolation {
+                field: format!("é{i}").repeat(500),
+                description: "é".repeat(5000),
+            })
             .collect();
-        let status = Status::new(Reason::InvalidField, "é".repeat(100_000)).with(Detail::BadRequest(many));
+        let status =
+            Status::new(Reason::InvalidField, "é".repeat(100_000)).with(Detail::BadRequest(many));
         let tonic = to_tonic(&status);
         assert!(tonic.message().len() <= MESSAGE_BYTES_MAX);
-        assert!(tonic.details().len() + tonic.message().len() < 8 << 10, "{}", tonic.details().len());
+        assert!(
+            tonic.details().len() + tonic.message().len() < 8 << 10,
+            "{}",
+            tonic.details().len()
+        );
     }
 
     #[test]

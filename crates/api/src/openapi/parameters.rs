@@ -106,6 +106,13 @@ impl Walk<'_, '_> {
             parameter["description"] = json!(text);
         }
         parameter["schema"] = self.schemas.field_type(field);
+        // AIP-158: a negative page size is refused.
+        if above.len() == 1
+            && field.name() == "page_size"
+            && parameter["schema"]["minimum"].is_i64()
+        {
+            parameter["schema"]["minimum"] = json!(0);
+        }
         parameter
     }
 }

@@ -41,17 +41,17 @@ fn outline(document: &Value) -> String {
 #[test]
 fn every_rule_of_every_served_method_is_an_operation() {
     expect![[r#"
-        get /v1/shelves/{shelve}/books/{book} Library_GetBook path:shelve! path:book! query:readMask -> application/json {Book"}
-        patch /v1/shelves/{shelve}/books/{book} Library_UpdateBook path:shelve! path:book! query:updateMask query:allowMissing <- application/json {Book"} -> application/json {Book"}
-        put /v1/shelves/{shelve}/books/{book} Library_UpdateBook_2 path:shelve! path:book! query:updateMask query:allowMissing <- application/json {Book"} -> application/json {Book"}
-        delete /v1/shelves/{shelve}/books/{book} Library_DeleteBook path:shelve! path:book! -> application/json {"type":"object","additionalProperties":false}
+        post /v1/shelves/{shelf}/books Library_CreateBook path:shelf! query:bookId query:validateOnly <- application/json {"allOf":[{Book"},{"required":["title"]}]} -> application/json {Book"}
+        get /v1/shelves/{shelf}/books Library_ListBooks path:shelf! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/json {ListBooksResponse"}
+        delete /v1/shelves/{shelf}/books/{book} Library_DeleteBook path:shelf! path:book! -> application/json {"type":"object","additionalProperties":false}
+        get /v1/shelves/{shelf}/books/{book} Library_GetBook path:shelf! path:book! query:readMask -> application/json {Book"}
+        patch /v1/shelves/{shelf}/books/{book} Library_UpdateBook path:shelf! path:book! query:updateMask query:allowMissing <- application/json {Book"} -> application/json {Book"}
+        put /v1/shelves/{shelf}/books/{book} Library_UpdateBook_2 path:shelf! path:book! query:updateMask query:allowMissing <- application/json {Book"} -> application/json {Book"}
+        get /v1/shelves/{shelf}/books:follow Library_FollowBooks path:shelf! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/x-ndjson {ListBooksResponse"} -> text/event-stream {"type":"string"}
         get /v1/authors/{author}/books/{book} Library_GetBook_2 path:author! path:book! query:readMask -> application/json {Book"}
-        get /v1/shelves/{shelve}/books Library_ListBooks path:shelve! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/json {ListBooksResponse"}
-        post /v1/shelves/{shelve}/books Library_CreateBook path:shelve! query:bookId query:validateOnly <- application/json {Book"} -> application/json {Book"}
-        post /v1/shelves/{shelve}/books/{book}:lend Library_LendBook path:shelve! path:book! <- application/json {"allOf":[{LendBookRequest"},{"required":["reader"]}]} -> application/json {LendBookResponse"}
+        post /v1/shelves/{shelf}/books/{book}:lend Library_LendBook path:shelf! path:book! <- application/json {"allOf":[{LendBookRequest"},{"required":["reader"]}]} -> application/json {LendBookResponse"}
+        get /v1/shelves/{shelf}/titles Library_ListTitles path:shelf! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/json {"type":"array","items":{"type":"string"}}
         get /v1/pages/{path} Library_ReadPage path:path! -> */* {"type":"string","format":"binary"}
-        get /v1/shelves/{shelve}/books:follow Library_FollowBooks path:shelve! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/x-ndjson {ListBooksResponse"} -> text/event-stream {"type":"string"}
-        get /v1/shelves/{shelve}/titles Library_ListTitles path:shelve! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/json {"type":"array","items":{"type":"string"}}
     "#]]
     .assert_eq(&outline(&library()));
 }

@@ -4,10 +4,11 @@ use axum::body::Body;
 use bowline_base::{Reason, Status};
 use bowline_schema::http::HttpRule;
 use bowline_schema::model::{Method, Role};
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
 };
@@ -27,35 +28,42 @@ pub(super) struct Parts<'a> {
     pub(super) body: Bytes,
 }
 
+/// How much of a body that is too long is read and thrown away, in bytes. A client that is cut off while it
+/// sends would see a broken connection, and not the error.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+
 /// Reads the body, at most `bytes_max` bytes of it; a longer one is refused before its memory is taken.
 ///
 /// # Errors
-/// 413 if it is too long, 415 if it is compressed, 400 if the client breaks off.
+/// 400 if it is too long or the client breaks off, 415 if it is compressed.
 pub(super) async fn read_body(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     bytes_max: usize,
 ) -> Result<Bytes, Failure> {
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let status = Status::new(Reason::MalformedBody, "compressed bodies are not read over REST");
         return Err(Failure::from(status).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let too_long = || {
-        let text = format!("the body is larger than {bytes_max} bytes");
-        let status = Status::new(Reason::LimitExceeded, text);
-        Failure::from(status).with_http(StatusCode::PAYLOAD_TOO_LARGE)
-    };
-    let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| usize::try_from(length).map_or(true, |n| n > bytes_max)) {
-        return Err(too_long());
-    }
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
-        Err(_) => {
-            Err(Failure::from(Status::new(Reason::MalformedBody, "the body ended before its end")))
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut read = BytesMut::with_capacity(if declared <= bytes_max { declared } else { 0 });
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let broken = |_| Status::new(Reason::MalformedBody, "the body ended before its end");
+        // Trailers have no meaning here.
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        length += data.len();
+        if length <= bytes_max && declared <= bytes_max {
+            read.extend_from_slice(&data);
+        } else if length > bytes_max.saturating_add(DISCARDED_BYTES_MAX) {
+            break;
         }
     }
+    if length > bytes_max {
+        let text = format!("the body is larger than {bytes_max} bytes");
+        return Err(Status::new(Reason::LimitExceeded, text).into());
+    }
+    Ok(read.freeze())
 }
 
 /// Makes the request message of `route`.
@@ -66,7 +74,8 @@ pub(super) fn bind(route: &Route, parts: &Parts<'_>) -> Result<DynamicMessage, F
     let (method, rule) = (&route.method, &route.rule);
     let mut message = bind_body(method, rule, parts)?;
     let mut taken: Vec<&str> = Vec::new();
-    if !rule.body.is_empty() {
+    // A body that takes all fields, and is empty, leaves them to the query.
+    if !rule.body.is_empty() && (rule.body != "*" || !parts.body.is_empty()) {
         taken.push(&rule.body);
     }
     taken.extend(rule.template.variables.iter().map(|variable| variable.field_path.as_str()));

@@ -1,93 +1,35 @@
 //! A small library service, and a handler that writes down what reaches it. Test only.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
 use bowline_base::{Clock, Seams, Status};
-use bowline_schema::http::{HttpRule, Template};
-use bowline_schema::model::{Method, Registry, Role, Service, ServiceVersion};
+use bowline_schema::model::{Method, Registry};
+use bowline_schema::{Source, load};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use crate::handler::{Context, Handler, Reply};
 use crate::limits::Limits;
 use crate::rest::{RestOptions, Router};
 
-pub(crate) fn pool() -> DescriptorPool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [root.join("testdata"), root.join("../../proto")];
-    let mut compiler = protox::Compiler::new(folders).unwrap();
-    compiler.include_source_info(true).include_imports(true);
-    compiler.open_file("library.proto").unwrap();
-    compiler.descriptor_pool()
+/// The service of `testdata/library.proto`.
+pub(crate) fn registry() -> Arc<Registry> {
+    let text = include_str!("../../testdata/library.proto").to_owned();
+    let files = vec![("library.proto".to_owned(), text)];
+    let loaded = load(&[Source::Files { service_yaml: None, files }]);
+    assert_eq!(loaded.registry.services.len(), 1, "{:?}", loaded.diagnostics);
+    Arc::new(loaded.registry)
 }
 
 pub(crate) fn message(name: &str) -> MessageDescriptor {
-    pool().get_message_by_name(&format!("example.library.v1.{name}")).unwrap()
-}
-
-pub(crate) fn registry() -> Arc<Registry> {
-    let pool = pool();
-    let service = pool.get_service_by_name("example.library.v1.Library").unwrap();
-    let http = pool.get_extension_by_name("google.api.http").unwrap();
-    let methods: Vec<_> = service
-        .methods()
-        .map(|descriptor| {
-            let options = descriptor.options();
-            let first = options.get_extension(&http).as_message().unwrap().clone();
-            let more = first.get_field_by_name("additional_bindings").unwrap().into_owned();
-            let mut rules = vec![rule(&first)];
-            rules.extend(
-                more.as_list().unwrap().iter().map(|more| rule(more.as_message().unwrap())),
-            );
-            Arc::new(Method {
-                path: format!("/example.library.v1.Library/{}", descriptor.name()),
-                descriptor,
-                service: "library.example.com".to_owned(),
-                version: "v1".to_owned(),
-                synthesised: false,
-                http: rules,
-                role: Role::Action { unbound: None },
-            })
-        })
-        .collect();
-    let version = ServiceVersion {
-        service: "library.example.com".to_owned(),
-        version: "v1".to_owned(),
-        package: "example.library.v1".to_owned(),
-        imports: Default::default(),
-        pool,
-        files: vec!["library.proto".to_owned()],
-        types: Vec::new(),
-        methods,
-    };
-    let service = Service {
-        name: "library.example.com".to_owned(),
-        versions: vec![Arc::new(version)],
-        uses: Vec::new(),
-        mixins: Vec::new(),
-    };
-    Arc::new(Registry { services: vec![Arc::new(service)], ..Registry::default() })
-}
-
-fn rule(message: &DynamicMessage) -> HttpRule {
-    let text = |name: &str| message.get_field_by_name(name).unwrap().as_str().unwrap().to_owned();
-    let verb = ["get", "put", "post", "delete", "patch"]
-        .into_iter()
-        .find(|v| !text(v).is_empty())
-        .unwrap();
-    HttpRule {
-        method: verb.to_uppercase(),
-        template: Template::parse(&text(verb)).unwrap(),
-        body: text("body"),
-        response_body: text("response_body"),
-    }
+    let pool = &registry().services[0].versions[0].pool;
+    pool.get_message_by_name(&format!("example.library.v1.{name}")).unwrap()
 }
 
 /// What a handler was asked.

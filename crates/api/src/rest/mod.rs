@@ -100,7 +100,7 @@ impl Router {
         let mut options = RestOptions::new(engine.seams.clone(), engine.limits().clone());
         let shown = engine.clone();
         options.served = Arc::new(move |method| shown.serves(method));
-        Self::new(engine.registry().clone(), engine.clone(), options)
+        Self::new(engine.registry().clone(), Arc::new(engine.clone()), options)
     }
 
     /// Answers one request. `client` is the peer's address without its port.

@@ -122,6 +122,16 @@ fn masks_reach_the_method_as_they_are_written() {
 }
 
 #[test]
+fn a_method_with_a_body_can_be_called_by_query_alone() {
+    check_bound(
+        "POST",
+        "/v1/shelves/s/books/b:lend?reader=r",
+        "",
+        expect![[r#"LendBook {"name":"shelves/s/books/b","reader":"r"}"#]],
+    );
+}
+
+#[test]
 fn bad_parameters_are_named() {
     let uri = |query: &str| format!("/v1/shelves/s/books?{query}");
     for (query, expected) in [
@@ -258,6 +268,31 @@ fn a_body_can_be_one_field_and_the_path_wins_over_it() {
 }
 
 #[test]
+fn a_patch_without_a_mask_changes_what_its_body_mentions() {
+    let bound = |uri: &str, body: &str| {
+        let world = world(Recorder::default());
+        run(world.bound("PATCH", uri, body));
+        let request = world.recorder.last().unwrap().request;
+        let mask = request.get_field_by_name("update_mask").unwrap();
+        let paths = mask.as_message().unwrap().get_field_by_name("paths").unwrap().into_owned();
+        let paths = paths.as_list().unwrap().iter().map(|p| p.as_str().unwrap().to_owned());
+        paths.collect::<Vec<_>>().join(",")
+    };
+    let uri = "/v1/shelves/s/books/b";
+    let all = r#"{"name":"n","title":"","copies":null,"cover":{"size":{"widthMm":1},"colour":"red"},
+        "labels":{"a":"b"},"chapters":[{"pages":1}],"notes":{"x":1},"scroll":{},"create_time":null}"#;
+    assert_eq!(
+        bound(uri, all),
+        "title,copies,cover.size.width_mm,cover.colour,labels,chapters,notes,scroll,create_time"
+    );
+    assert_eq!(bound(&format!("{uri}?updateMask=title"), all), "title");
+    assert_eq!(bound(uri, "{}"), "");
+    let put = world(Recorder::default());
+    let put = run(put.bound("PUT", uri, r#"{"title":"t"}"#));
+    assert!(!put.contains("updateMask"), "{put}");
+}
+
+#[test]
 fn mistakes_in_json_have_a_field_and_a_place() {
     for (body, expected) in [
         (
@@ -351,7 +386,7 @@ fn a_body_is_read_up_to_the_limit_only() {
         long.into_bytes().into_iter().map(|b| Ok::<_, std::io::Error>(Bytes::from(vec![b]))),
     )));
     for got in [known, streamed] {
-        assert_eq!(got.error(), "413 LIMIT_EXCEEDED: the body is larger than 64 bytes");
+        assert_eq!(got.error(), "400 LIMIT_EXCEEDED: the body is larger than 64 bytes");
     }
 }
 
