@@ -39,7 +39,7 @@ pub(crate) enum Error {
     #[error("the figures would be wrong: {0}")]
     Wrong(String),
     #[error("run the raw store")]
-    Raw(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Raw(#[source] rusqlite::Error),
     #[error("no bench {name:?}; there are: {known}")]
     NoBench { name: String, known: String },
     #[error("interrupted")]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::client::Client;
 use crate::error::Error;
 use crate::item::{self, Maker, PROJECT};
@@ -68,7 +70,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
 }
 
 /// The bytes of one resource as our store keeps them, for the raw store to write the same.
-async fn stored_body(stage: &Stage) -> Result<Vec<u8>, Error> {
+async fn stored_body(stage: &Stage) -> Result<Bytes, Error> {
     let server = stage.bowline("create").await?;
     let client = Client::connect(server.url(), 1).await?;
     let maker = Maker::fit(&client).await?;
@@ -76,7 +78,7 @@ async fn stored_body(stage: &Stage) -> Result<Vec<u8>, Error> {
     let body = client.unary(0, item::CREATE, request).await.map_err(Error::call(item::CREATE))?;
     server.stop().await?;
     stage.remove("create")?;
-    Ok(body.into())
+    Ok(body)
 }
 
 /// Creates as fast as `clients` can, on a server with an empty store.
