@@ -284,4 +284,6 @@ fn resume(request: &mut DynamicMessage, method: &Method, headers: &HeaderMap) {
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod json_tests;
+#[cfg(test)]
 mod tests;

@@ -114,3 +114,104 @@ fn walk(node: &Node, segments: &[PathSegment<'_>], depth: usize, best: &mut Furt
         walk(next, others, depth + 1, best);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bowline_schema::http::Template;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rest::fixture::registry;
+
+    fn trie(templates: &[&str]) -> Trie {
+        let method = registry().services[0].versions[0].methods[0].clone();
+        let mut trie = Trie::default();
+        for text in templates {
+            let template = Template::parse(text).unwrap();
+            let (body, response_body) = (String::new(), String::new());
+            let rule = HttpRule { method: "GET".to_owned(), template, body, response_body };
+            trie.insert(Route { method: method.clone(), rule });
+        }
+        trie
+    }
+
+    fn found<'t>(trie: &'t Trie, path: &str) -> Option<&'t str> {
+        let plain = RequestPath::parse(path).unwrap();
+        let readings = plain.with_verb().into_iter().chain([plain]);
+        let mut found = readings.filter_map(|reading| trie.find(&reading, &mut |_| true));
+        found.next().map(|route| route.rule.template.text.as_str())
+    }
+
+    #[test]
+    fn a_literal_wins_over_one_segment_and_that_over_the_rest() {
+        let trie = trie(&["/v1/**", "/v1/{name=*}", "/v1/special", "/v1/*/b"]);
+        assert_eq!(found(&trie, "/v1/special"), Some("/v1/special"));
+        assert_eq!(found(&trie, "/v1/other"), Some("/v1/{name=*}"));
+        assert_eq!(found(&trie, "/v1/other/b"), Some("/v1/*/b"));
+        assert_eq!(found(&trie, "/v1/other/c"), Some("/v1/**"));
+        assert_eq!(found(&trie, "/v1"), Some("/v1/**"));
+    }
+
+    #[test]
+    fn a_literal_that_leads_nowhere_is_left_again() {
+        let trie = trie(&["/v1/a/x", "/v1/*/y", "/v1/**"]);
+        assert_eq!(found(&trie, "/v1/a/y"), Some("/v1/*/y"));
+        assert_eq!(found(&trie, "/v1/a/z"), Some("/v1/**"));
+    }
+
+    #[test]
+    fn the_first_of_equal_templates_wins() {
+        let trie = trie(&["/v1/{name=a/*}", "/v1/a/{id}"]);
+        assert_eq!(found(&trie, "/v1/a/b"), Some("/v1/{name=a/*}"));
+    }
+
+    const PARTS: [&str; 4] = ["a", "b", "*", "**"];
+
+    fn template() -> impl Strategy<Value = String> {
+        let parts = prop::collection::vec(prop::sample::select(&PARTS[..3]), 1..4);
+        (parts, any::<bool>(), prop::sample::select(vec!["", ":go", ":run"])).prop_map(
+            |(parts, rest, verb)| {
+                let rest = if rest { "/**" } else { "" };
+                format!("/{}{rest}{verb}", parts.join("/"))
+            },
+        )
+    }
+
+    /// Smaller wins: per segment a literal, then `*`, then `**` or the end.
+    fn rank(template: &Template) -> Vec<u8> {
+        let rank = |segment: &Segment| match segment {
+            Segment::Literal(_) => 0,
+            Segment::One => 1,
+            Segment::Rest => 3,
+        };
+        template.segments.iter().map(rank).chain([2]).collect()
+    }
+
+    proptest! {
+        /// The tree finds what trying all templates one by one finds.
+        #[test]
+        fn the_tree_equals_a_search_through_all_templates(
+            templates in prop::collection::vec(template(), 1..12),
+            path in "(/(a|b|c|go|a:go|b:run|:go|)){1,5}",
+        ) {
+            let texts: Vec<_> = templates.iter().map(String::as_str).collect();
+            let trie = trie(&texts);
+            let plain = RequestPath::parse(&path).unwrap();
+            for reading in plain.with_verb().into_iter().chain([plain]) {
+                let parts: Vec<_> = reading.segments.iter().map(|s| s.text.as_ref()).collect();
+                let mut fitting: Vec<_> = texts
+                    .iter()
+                    .map(|text| Template::parse(text).unwrap())
+                    .filter(|template| template.matches(&parts, reading.verb).is_some())
+                    .collect();
+                fitting.sort_by_key(rank);
+                let found = trie.find(&reading, &mut |_| true);
+                prop_assert_eq!(
+                    found.map(|route| &route.rule.template.text),
+                    fitting.first().map(|template| &template.text),
+                    "{} among {:?}", path, texts
+                );
+            }
+        }
+    }
+}
