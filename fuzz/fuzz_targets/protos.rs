@@ -2,7 +2,8 @@
 #![no_main]
 
 use bowline_schema::diagnostic::render;
-use bowline_schema::load::{Source, load};
+use bowline_schema::load::load;
+use bowline_schema::source::Source;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Option<String>, String)| {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use bowline_schema::load::{Source, load};
+use bowline_schema::load::load;
+use bowline_schema::source::Source;
 use bowline_schema::model::{Registry, ResourceType};
 
 const PROTO: &str = r#"

@@ -151,17 +151,15 @@ async fn pages_cover_the_list_once_in_every_order_and_back_again() {
         let whole = names(&world.list(whole).await.unwrap());
         assert_eq!(whole.len(), 23);
         let (mut seen, mut token) = (Vec::new(), String::new());
-        let mut back = String::new();
-        loop {
+        let back = loop {
             let request = json!({ "parent": "projects/p", "orderBy": order, "pageSize": 5, "pageToken": token });
             let page = world.list(request).await.unwrap();
             seen.extend(names(&page));
             token = page["nextPageToken"].as_str().unwrap_or_default().to_owned();
             if token.is_empty() {
-                back = page["prevPageToken"].as_str().unwrap_or_default().to_owned();
-                break;
+                break page["prevPageToken"].as_str().unwrap_or_default().to_owned();
             }
-        }
+        };
         assert_eq!(seen, whole, "order {order:?}");
         let request =
             json!({ "parent": "projects/p", "orderBy": order, "pageSize": 5, "pageToken": back });

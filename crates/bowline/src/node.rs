@@ -11,8 +11,9 @@ use bowline_api::limits::Limits;
 use bowline_api::server::{ServeError, Server};
 use bowline_base::{Seams, Status};
 use bowline_schema::diagnostic::{self, Diagnostic};
-use bowline_schema::load::{self, Loaded, Source};
+use bowline_schema::load::{self, Loaded};
 use bowline_schema::model::Registry;
+use bowline_schema::source::Source;
 use prost_reflect::DynamicMessage;
 
 use crate::storage::{OpenError, Storage};

@@ -1,6 +1,6 @@
 //! A world for API tests: an engine over an inline schema, and requests written as JSON.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use bowline_api::engine::{Engine, Parts};
 use bowline_api::handler::{Context, Handler, Reply};
 use bowline_api::limits::Limits;
 use bowline_base::{Seams, Status};
-use bowline_schema::load::{Source, load};
+use bowline_schema::load::load;
+use bowline_schema::source::Source;
 use bowline_schema::model::Registry;
 use bowline_store::{Backend, Memory};
 use bytes::Bytes;
