@@ -124,3 +124,32 @@ fn write_group(connection: &Connection, group: &[Job], sequence: &mut i64) -> ru
     connection.prepare_cached("COMMIT")?.execute([])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_acknowledged_is_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("raw.db");
+        let connection = open(&path).unwrap();
+        let (sender, jobs) = mpsc::channel(1_000);
+        let mut acknowledged = Vec::new();
+        for n in 0..GROUP_MAX as u64 + 10 {
+            let (done, is_done) = oneshot::channel();
+            let job = Job { name: item::name(PROJECT, n), body: Bytes::from_static(b"x"), done };
+            sender.try_send(job).unwrap();
+            acknowledged.push(is_done);
+        }
+        drop(sender);
+        write_all(&connection, jobs).unwrap();
+        assert!(acknowledged.iter_mut().all(|done| done.try_recv().is_ok()));
+        let count = |table: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            Connection::open(&path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        let all = acknowledged.len() as i64;
+        assert_eq!((count("rows"), count("log")), (all, all));
+    }
+}

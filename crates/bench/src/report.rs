@@ -186,4 +186,12 @@ mod tests {
         assert_eq!(round(0.012_345_6), 0.012_35);
         assert_eq!(round(0.0), 0.0);
     }
+
+    #[test]
+    fn a_figure_has_the_fields_that_tools_read() {
+        let figure = Figure::lower("p99", 5.0, "ms").limit(2.0).note("quiet");
+        let json = serde_json::to_string(&figure).unwrap();
+        let expected = r#"{"metric":"p99","value":5.0,"unit":"ms","better":"lower","goal":null,"limit":2.0,"ratio":2.5,"note":"quiet"}"#;
+        assert_eq!(json, expected);
+    }
 }
