@@ -43,13 +43,17 @@ pub(crate) fn bind(
         return Outcome::Action { unbound: None };
     };
     let package = method.parent_service().package_name();
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by_key(|at| (candidates[*at].message.package_name() != package, *at));
-    let named = |at: &usize| verb_for(verb, noun, candidates[*at], method).is_some();
+    let mut order: Vec<(Likeness, bool, usize)> = Vec::new();
+    for (at, ty) in candidates.iter().enumerate() {
+        if let Some((likeness, _)) = likeness(verb, noun, ty, method) {
+            order.push((likeness, ty.message.package_name() != package, at));
+        }
+    }
+    order.sort();
     let mut reason = None;
-    for at in order.into_iter().filter(named) {
+    for (_, _, at) in order {
         let ty = candidates[at];
-        let Some(verb) = verb_for(verb, noun, ty, method) else { continue };
+        let Some((_, verb)) = likeness(verb, noun, ty, method) else { continue };
         let mut binder = Binder { method, ty, walker: &mut *walker };
         match binder.bind(verb) {
             Ok((request, response)) => {
@@ -87,32 +91,60 @@ fn split_name(name: &str) -> Option<(Verb, &str)> {
     })
 }
 
-/// The verb if the noun names the type in the number that the verb asks for; a watch tells one from many by it.
-fn verb_for(verb: Verb, noun: &str, ty: &TypeDraft, method: &MethodDescriptor) -> Option<Verb> {
-    let one = words::same(noun, &ty.singular) || words::same(noun, ty.message.name());
+/// How well a noun names a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// By the type's own name, singular or plural.
+    Name,
+    /// By what names call it: the type `LogBucket` is a `{bucket}` among `buckets`.
+    Pattern,
+}
+
+/// Whether the noun names the type in the number that the verb asks for; a watch tells one from many by it.
+fn likeness(
+    verb: Verb,
+    noun: &str,
+    ty: &TypeDraft,
+    method: &MethodDescriptor,
+) -> Option<(Likeness, Verb)> {
+    let one = || {
+        let by_name = words::same(noun, &ty.singular) || words::same(noun, ty.message.name());
+        let by_pattern = || {
+            let called = ty.patterns.iter().filter_map(|pattern| pattern.id_variable());
+            called.into_iter().any(|variable| words::same(noun, variable))
+        };
+        by_name.then_some(Likeness::Name).or_else(|| by_pattern().then_some(Likeness::Pattern))
+    };
     let many = || is_plural(noun, ty, method);
     match verb {
-        Verb::Get | Verb::Create | Verb::Update | Verb::Delete => one.then_some(verb),
-        Verb::List | Verb::BatchGet => many().then_some(verb),
-        Verb::Watch | Verb::WatchOne if one && !many_only(noun, ty, method) => Some(Verb::WatchOne),
-        Verb::Watch | Verb::WatchOne => many().then_some(Verb::Watch),
+        Verb::Get | Verb::Create | Verb::Update | Verb::Delete => {
+            one().map(|likeness| (likeness, verb))
+        }
+        Verb::List | Verb::BatchGet => many().map(|likeness| (likeness, verb)),
+        Verb::Watch | Verb::WatchOne if !many_only(noun, ty, method) => {
+            let one = one().map(|likeness| (likeness, Verb::WatchOne));
+            one.or_else(|| many().map(|likeness| (likeness, Verb::Watch)))
+        }
+        Verb::Watch | Verb::WatchOne => many().map(|likeness| (likeness, Verb::Watch)),
     }
 }
 
-fn is_plural(noun: &str, ty: &TypeDraft, method: &MethodDescriptor) -> bool {
+fn is_plural(noun: &str, ty: &TypeDraft, method: &MethodDescriptor) -> Option<Likeness> {
     let guessed = [
+        ty.plural.clone(),
         words::plural(&ty.singular),
         words::plural(ty.message.name()),
         format!("{}s", ty.singular),
         format!("{}Collection", ty.singular),
     ];
-    let collection = ty.patterns.iter().any(|pattern| words::same(noun, pattern.collection()));
     let items = response::items_field(&method.output(), ty);
-    words::same(noun, &ty.plural)
-        || guessed.iter().any(|plural| words::same(noun, plural))
-        || collection
-        || items.is_some_and(|items| words::same(noun, items.name()))
-        || words::same(noun, &ty.singular) && response::items_field(&method.output(), ty).is_some()
+    let by_name = guessed.iter().any(|plural| words::same(noun, plural))
+        || items.is_some() && words::same(noun, &ty.singular);
+    let by_pattern = || {
+        ty.patterns.iter().any(|pattern| words::same(noun, pattern.collection()))
+            || items.is_some_and(|items| words::same(noun, items.name()))
+    };
+    by_name.then_some(Likeness::Name).or_else(|| by_pattern().then_some(Likeness::Pattern))
 }
 
 /// Singular and plural are the same word (`Settings`): the request decides, which for a collection has a parent or a page.

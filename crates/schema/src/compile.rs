@@ -94,7 +94,7 @@ impl Compiler {
     }
 
     /// Makes the shipped files known that a text imports, where the unit has no copy of its own.
-    pub(crate) fn add_shipped(&mut self, text: &str) -> Result<(), Vec<Diagnostic>> {
+    pub(crate) fn add_shipped(&mut self, text: &str) {
         let mut waiting: Vec<String> =
             header::scan(text).imports.into_iter().map(|import| import.name).collect();
         while let Some(name) = waiting.pop() {
@@ -103,7 +103,6 @@ impl Compiler {
             waiting.extend(header::scan(text).imports.into_iter().map(|import| import.name));
             self.files.borrow_mut().insert(name, Content::Text(text.to_owned()));
         }
-        Ok(())
     }
 
     pub(crate) fn pool(&self) -> DescriptorPool {

@@ -239,11 +239,16 @@ impl Parser<'_> {
 
     fn field_path(&mut self) -> Result<String, &'static str> {
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        let start = self.at;
         let path = self.take_while(fine);
         let proper = path.split('.').all(|part| {
             part.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         });
-        if proper { Ok(path) } else { Err("expected a field path") }
+        if proper {
+            return Ok(path);
+        }
+        self.at = start;
+        Err("expected a field path")
     }
 
     fn literal(&mut self) -> Result<String, &'static str> {
@@ -342,7 +347,7 @@ mod tests {
             ("/v1/", 4, "expected a literal, `*` or a variable"),
             ("/{a={b}}", 4, "a variable inside a variable"),
             ("/{a", 3, "expected `}`"),
-            ("/{1a}", 3, "expected a field path"),
+            ("/{1a}", 2, "expected a field path"),
             ("/{a}/{a}", 8, "the same variable twice"),
             ("/**/a", 5, "`**` is only allowed at the end"),
             ("/a}", 2, "expected the end"),

@@ -346,7 +346,7 @@ resources:
               = help: see the manifest's keys in docs/schema.md
 
             error[BL011]: unknown key "uses"
-              --> service.yaml:4:23
+              --> service.yaml:4:24
               = help: see the manifest's keys in docs/schema.md
 
             error[BL011]: unknown key "shape"

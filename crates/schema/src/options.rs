@@ -206,6 +206,7 @@ pub(crate) mod behavior {
     pub(crate) const OUTPUT_ONLY: i32 = 3;
     pub(crate) const INPUT_ONLY: i32 = 4;
     pub(crate) const IMMUTABLE: i32 = 5;
+    pub(crate) const IDENTIFIER: i32 = 8;
 }
 
 /// An option whose number somebody else uses in another way reads as if it were not there.

@@ -10,7 +10,7 @@ use regex::RegexBuilder;
 use crate::diagnostic::{Diagnostic, Place, Severity, code};
 use crate::imports::FileSet;
 use crate::manifest::{Manifest, ResourceSpec, VersionSpec};
-use crate::options::{self, MessageOptions, ResourceDescriptor};
+use crate::options::{self, MessageOptions, ResourceDescriptor, behavior};
 use crate::pattern::Pattern;
 use crate::place;
 use crate::skeleton::{NamingIndex, version_age};
@@ -300,7 +300,7 @@ impl Scan<'_> {
         Ok(TypeDraft {
             singular: singular.to_owned(),
             plural: words::upper_camel(plural.unwrap_or(&words::plural(singular))),
-            name_field: name_field(&message, &declared.name_field, &place)?,
+            name_field: name_field(&message, &declared, &place)?,
             patterns,
             id_pattern,
             message,
@@ -376,23 +376,35 @@ impl Scan<'_> {
     }
 }
 
+/// The field that holds the name: the declared one, `name`, `resource_name`, the one that is marked as identifier, or the one that
+/// refers to the type itself.
 fn name_field(
     message: &MessageDescriptor,
-    declared: &str,
+    declared: &ResourceDescriptor,
     place: &Place,
 ) -> Result<FieldDescriptor, Diagnostic> {
-    let wanted = if declared.is_empty() { "name" } else { declared };
-    match message.get_field_by_name(wanted) {
-        Some(field) if field.kind() == Kind::String && !field.is_list() => Ok(field),
-        found => {
-            let problem = if found.is_some() { "is not a string" } else { "does not exist" };
-            let message =
-                format!("the name field `{wanted}` of `{}` {problem}", message.full_name());
-            let help =
-                "add `string name = 1;`, or say which field holds the name with `name_field`";
-            Err(Diagnostic::error(code::NO_NAME_FIELD, place, message).help(help))
-        }
+    let usable = |field: &FieldDescriptor| field.kind() == Kind::String && !field.is_list();
+    let wanted = if declared.name_field.is_empty() { "name" } else { &declared.name_field };
+    let found = message.get_field_by_name(wanted);
+    if let Some(field) = found.as_ref().filter(|field| usable(field)) {
+        return Ok(field.clone());
     }
+    let other = || {
+        let marked = |field: &FieldDescriptor| {
+            let options = options::of_field(field);
+            options.behavior.contains(&behavior::IDENTIFIER)
+                || options.reference.is_some_and(|reference| reference.r#type == declared.r#type)
+        };
+        let by_name = message.get_field_by_name("resource_name").filter(usable);
+        by_name.or_else(|| message.fields().find(|field| usable(field) && marked(field)))
+    };
+    let undeclared = found.is_none() && declared.name_field.is_empty();
+    undeclared.then(other).flatten().ok_or_else(|| {
+        let problem = if found.is_some() { "is not a string" } else { "does not exist" };
+        let message = format!("the name field `{wanted}` of `{}` {problem}", message.full_name());
+        let help = "add `string name = 1;`, or say which field holds the name with `name_field`";
+        Diagnostic::error(code::NO_NAME_FIELD, place, message).help(help)
+    })
 }
 
 /// Whether a part of a package is a version: `v1`, `v1beta2`, `v1p1beta1`.

@@ -149,10 +149,8 @@ impl Compiled {
                 ),
             );
         }
-        if let Err(found) = compiler
-            .add_shipped(&made.text)
-            .and_then(|()| compiler.add_text(&made.file, &made.text))
-        {
+        compiler.add_shipped(&made.text);
+        if let Err(found) = compiler.add_text(&made.file, &made.text) {
             let reason = found.first().map(|problem| problem.message.clone()).unwrap_or_default();
             let message =
                 format!("no standard service could be made for \"{}\": {reason}", ty.kind);
