@@ -1,0 +1,140 @@
+//! One package: loaded, served in memory, and every type sent through its round. A panic is a failure like others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bowline_api::engine::{Engine, Parts};
+use bowline_api::limits::Limits;
+use bowline_base::{Seams, chain};
+use bowline_schema::load::{self, Loaded};
+use bowline_schema::model::{Registry, Role};
+use bowline_schema::{Diagnostic, Source};
+use bowline_store::{Backend, Memory};
+use futures::FutureExt;
+use serde::Serialize;
+
+use crate::round::{self, Step, TypeReport, World};
+
+/// How a package went.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PackageReport {
+    pub package: String,
+    /// Why it could not be loaded; empty if it was.
+    pub load_errors: Vec<String>,
+    pub warnings: usize,
+    pub methods: Methods,
+    pub types: Vec<TypeReport>,
+    /// Time of loading and of the rounds, in milliseconds.
+    pub load_ms: u128,
+    pub rounds_ms: u128,
+}
+
+/// Methods of a package by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Methods {
+    /// Standard methods of the protos that the engine serves.
+    pub bound: usize,
+    /// Methods of the protos that look standard, bound or not.
+    pub standard_looking: usize,
+    /// Methods that do not look standard: served by registered handlers.
+    pub actions: usize,
+    /// Made by Bowline; in none of the counts above.
+    pub synthesised: usize,
+}
+
+impl PackageReport {
+    pub fn loaded(&self) -> bool {
+        self.load_errors.is_empty()
+    }
+}
+
+/// Loads a source and runs the round of every type. `declared` are kinds that must be among them.
+pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageReport {
+    let seams = Seams::real();
+    let started = seams.clock.monotonic();
+    let mut report = PackageReport { package: name.to_owned(), ..PackageReport::default() };
+    let Loaded { registry, diagnostics } = load::load(&[source]);
+    report.load_ms = (seams.clock.monotonic() - started).as_millis();
+    report.load_errors = diagnostics.iter().filter(|d| d.is_error()).map(line).collect();
+    report.warnings = diagnostics.len() - report.load_errors.len();
+    if registry.types.is_empty() && report.loaded() {
+        report.load_errors.push("no resource type was found".to_owned());
+    }
+    report.methods = methods(&registry);
+    let missing = declared.iter().filter(|kind| !registry.types.contains_key(*kind));
+    report.types =
+        missing.map(|kind| TypeReport::failed(kind, "", Step::Load, "not in the registry")).collect();
+    let started = seams.clock.monotonic();
+    rounds(registry, &seams, &mut report);
+    report.rounds_ms = (seams.clock.monotonic() - started).as_millis();
+    report
+}
+
+fn line(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { file, line, column, code, message, .. } = diagnostic;
+    let file = file.rsplit('/').next().unwrap_or(file);
+    format!("{code} {file}:{line}:{column}: {message}")
+}
+
+fn methods(registry: &Registry) -> Methods {
+    let mut methods = Methods::default();
+    let versions = registry.services.iter().flat_map(|service| &service.versions);
+    for method in versions.flat_map(|version| &version.methods) {
+        match &method.role {
+            _ if method.synthesised => methods.synthesised += 1,
+            Role::Standard(_) => {
+                methods.bound += 1;
+                methods.standard_looking += 1;
+            }
+            Role::Action { unbound: Some(_) } => methods.standard_looking += 1,
+            Role::Action { unbound: None } => methods.actions += 1,
+        }
+    }
+    methods
+}
+
+fn rounds(registry: Registry, seams: &Seams, report: &mut PackageReport) {
+    let registry = Arc::new(registry);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return report.load_errors.push(format!("no runtime: {}", chain(&error))),
+    };
+    runtime.block_on(async {
+        let world = match world(&registry, seams) {
+            Ok(world) => world,
+            Err(error) => return report.load_errors.push(format!("assemble: {}", chain(&error))),
+        };
+        for ty in registry.all_types() {
+            let round = AssertUnwindSafe(round::run(&world, ty)).catch_unwind().await;
+            report.types.push(round.unwrap_or_else(|panic| {
+                TypeReport::failed(&ty.kind, &ty.version, Step::Round, panicked(panic.as_ref()))
+            }));
+        }
+        world.engine.close().await;
+    });
+}
+
+fn world(registry: &Arc<Registry>, seams: &Seams) -> Result<World, bowline_api::engine::StartError> {
+    let mut backends: BTreeMap<String, Arc<dyn Backend>> = BTreeMap::new();
+    for service in &registry.services {
+        backends.insert(service.name.clone(), Arc::new(Memory::new()));
+    }
+    let engine = Engine::start(Parts {
+        registry: registry.clone(),
+        limits: Limits::default(),
+        seams: seams.clone(),
+        backends: backends.clone().into_iter().collect(),
+        actions: HashMap::new(),
+        hooks: HashMap::new(),
+    })?;
+    Ok(World { engine, backends, seams: seams.clone() })
+}
+
+/// What a panic said.
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+}
