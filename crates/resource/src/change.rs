@@ -31,3 +31,36 @@ pub fn effect(
         (Some(before), Some(after)) => mask.changed(before, after).then_some(Effect::Modified),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{device, device_filter, device_type};
+
+    fn seen(before: Option<&str>, after: Option<&str>) -> Option<Effect> {
+        let mask = Mask::parse(&["display_name"], &device_type()).unwrap();
+        let (before, after) = (before.map(device), after.map(device));
+        effect(before.as_ref(), after.as_ref(), &device_filter("enabled = true"), &mask)
+    }
+
+    const ON: Option<&str> = Some(r#"{"enabled": true, "displayName": "a"}"#);
+    const ON_RENAMED: Option<&str> = Some(r#"{"enabled": true, "displayName": "b"}"#);
+    const ON_MOVED: Option<&str> = Some(r#"{"enabled": true, "displayName": "a", "big": "1"}"#);
+    const OFF: Option<&str> = Some(r#"{"displayName": "a"}"#);
+
+    #[test]
+    fn rows_come_and_go_by_the_filter_on_both_states() {
+        assert_eq!(seen(None, ON), Some(Effect::Added));
+        assert_eq!(seen(OFF, ON), Some(Effect::Added));
+        assert_eq!(seen(ON, OFF), Some(Effect::Removed));
+        assert_eq!(seen(ON, None), Some(Effect::Removed));
+        assert_eq!(seen(ON, ON_RENAMED), Some(Effect::Modified));
+        assert_eq!(seen(OFF, None), None);
+        assert_eq!(seen(None, OFF), None);
+    }
+
+    #[test]
+    fn a_change_outside_the_mask_is_not_seen() {
+        assert_eq!(seen(ON, ON_MOVED), None);
+    }
+}

@@ -188,4 +188,3 @@ fn write_over(target: &mut DynamicMessage, meta: &Meta) {
         }
     }
 }
-

@@ -30,7 +30,8 @@ pub fn check_syntax(document: &Document, registry: &Registry) -> Vec<Problem> {
     for reference in &document.ty.references {
         let types = |kind: &str| registry.types.get(kind).map_or(&[][..], Vec::as_slice);
         visit(&document.body, &reference.path, "", &mut |path, value| {
-            let checked = if value.is_empty() { Ok(()) } else { check(value, &reference.target, types) };
+            let checked =
+                if value.is_empty() { Ok(()) } else { check(value, &reference.target, types) };
             if let Err(error) = checked {
                 let value = value.chars().take(200).collect();
                 problems.push(Problem { path: path.to_owned(), value, error });
@@ -110,5 +111,55 @@ fn visit_value(
             })
         }
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::fixture::{device, registry};
+
+    fn problems(json: &str) -> String {
+        let problems = check_syntax(&device(json), &registry());
+        let lines = problems.iter().map(|p| format!("{}: {}", p.path, p.error));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn references_may_be_empty_plain_or_full() {
+        assert_eq!(problems(r#"{"network": ""}"#), "");
+        assert_eq!(problems(r#"{"network": "projects/p/networks/n"}"#), "");
+        assert_eq!(problems(r#"{"network": "//things.test/projects/p/networks/n"}"#), "");
+    }
+
+    #[test]
+    fn every_bad_reference_is_named_with_its_place() {
+        expect![[r#"
+            network: "networks/n" is not a name of things.test/Network, expected "projects/{project}/networks/{network}"
+            spec.interfaces[1].network: "x" is not a name of things.test/Network, expected "projects/{project}/networks/{network}"
+            slots["7"].network: "projects/-/networks/n" has a wildcard where one resource must be named"#]].assert_eq(&problems(
+            r#"{"network": "networks/n", "spec": {"interfaces": [{}, {"network": "x"}]},
+                "slots": {"7": {"network": "projects/-/networks/n"}}}"#,
+        ));
+    }
+
+    #[test]
+    fn references_to_unknown_kinds_are_not_checked() {
+        let checked = check_syntax(&device(r#"{"network": "anything"}"#), &Registry::default());
+        assert_eq!(checked, []);
+    }
+
+    #[test]
+    fn the_parent_of_a_kind_is_any_parent_it_can_have() {
+        let registry = registry();
+        let types = |kind: &str| registry.types.get(kind).map_or(&[][..], Vec::as_slice);
+        let target = Target::ParentOf("things.test/Device".to_owned());
+        assert!(check("projects/p", &target, types).is_ok());
+        assert!(check("projects/p/regions/r", &target, types).is_ok());
+        assert!(check("folders/f", &target, types).is_err());
+        assert!(check("anything/at/all", &Target::Any, types).is_ok());
+        assert!(check("a//b", &Target::Any, types).is_err());
     }
 }

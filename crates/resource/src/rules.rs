@@ -6,8 +6,6 @@
 use bowline_schema::model::ResourceType;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage as _, Value};
 
-
-
 /// A sorted list of paths, asked about one path at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paths<'a>(pub(crate) &'a [String]);
@@ -144,4 +142,3 @@ fn tells_absence(field: &FieldDescriptor) -> bool {
         || field.is_map()
         || matches!(field.kind(), Kind::String | Kind::Bytes | Kind::Enum(_))
 }
-

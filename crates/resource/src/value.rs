@@ -202,3 +202,70 @@ fn unknown_below(value: &Value) -> Option<(String, u32)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{device, device_type};
+
+    #[test]
+    fn the_order_of_maps_does_not_count() {
+        let a = device(r#"{"attributes": {"a": "1", "b": "2", "c": "3"}}"#).body;
+        let b = device(r#"{"attributes": {"c": "3", "b": "2", "a": "1"}}"#).body;
+        assert!(same(&a, &b));
+        assert_eq!(fingerprint(&a), fingerprint(&b));
+    }
+
+    #[test]
+    fn a_default_is_the_same_as_nothing_unless_presence_tells() {
+        let empty = device("{}").body;
+        let mut zero = empty.clone();
+        zero.set_field_by_name("count", Value::I32(0));
+        assert!(same(&empty, &zero));
+        assert_eq!(fingerprint(&empty), fingerprint(&zero));
+        let present = device(r#"{"priority": 0}"#).body;
+        assert!(!same(&empty, &present));
+        assert_ne!(fingerprint(&empty), fingerprint(&present));
+    }
+
+    #[test]
+    fn fingerprints_tell_values_apart() {
+        let one = |json: &str| fingerprint(&device(json).body);
+        let all = [
+            one("{}"),
+            one(r#"{"tags": ["ab"]}"#),
+            one(r#"{"tags": ["a", "b"]}"#),
+            one(r#"{"spec": {"model": "x"}}"#),
+            one(r#"{"spec": {"model": "x"}, "count": 1}"#),
+            one(r#"{"spec": {"serialNumber": "x"}}"#),
+            one(r#"{"weight": "NaN"}"#),
+            one(r#"{"weight": 1}"#),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn unknown_fields_are_found_at_any_depth() {
+        use prost::Message as _;
+        let field = |number: u32, inside: &[u8]| {
+            let mut bytes = Vec::new();
+            prost::encoding::encode_key(
+                number,
+                prost::encoding::WireType::LengthDelimited,
+                &mut bytes,
+            );
+            prost::encoding::encode_varint(inside.len() as u64, &mut bytes);
+            bytes.extend(inside);
+            bytes
+        };
+        let decode =
+            |bytes: &[u8]| DynamicMessage::decode(device_type().message.clone(), bytes).unwrap();
+        assert_eq!(unknown_field(&decode(&field(999, b"x"))), Some((String::new(), 999)));
+        // spec (4), second of its interfaces (4), unknown 77.
+        let spec = [field(4, b""), field(4, &field(77, b"x"))].concat();
+        let found = unknown_field(&decode(&field(4, &spec)));
+        assert_eq!(found, Some(("spec.interfaces[1]".to_owned(), 77)));
+        assert_eq!(unknown_field(&decode(&device("{\"count\": 1}").body.encode_to_vec())), None);
+    }
+}

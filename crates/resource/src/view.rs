@@ -73,3 +73,37 @@ fn name_view(ty: &ResourceType) -> Mask {
     let people: Vec<_> = people.into_iter().flatten().collect();
     Mask::of_fields(&ty.message, people.iter().chain([&ty.name_field]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::device_type;
+
+    fn shown(view: View, paths: &[&str]) -> String {
+        let ty = device_type();
+        let mask = Mask::parse(paths, &ty).unwrap();
+        effective(&ty, view, &mask)
+            .unwrap()
+            .map_or("everything".to_owned(), |mask| mask.to_string())
+    }
+
+    #[test]
+    fn views_and_masks_add_up() {
+        assert_eq!(shown(View::Unspecified, &[]), "everything");
+        assert_eq!(shown(View::Unspecified, &["tags"]), "tags");
+        assert_eq!(shown(View::Name, &["tags"]), "name,display_name,tags");
+        assert_eq!(shown(View::Basic, &[]), "name,display_name,spec.model");
+        assert_eq!(shown(View::Basic, &["spec"]), "name,display_name,spec");
+        assert_eq!(shown(View::Detail, &[]), "everything");
+        assert_eq!(shown(View::Full, &["tags"]), "everything");
+        assert_eq!(shown(View::Basic, &["*"]), "everything");
+    }
+
+    #[test]
+    fn view_enums_are_recognised_with_and_without_prefix() {
+        assert_eq!(View::of_enum_value("BASIC"), View::Basic);
+        assert_eq!(View::of_enum_value("SECRET_VIEW_FULL"), View::Full);
+        assert_eq!(View::of_enum_value("VIEW_UNSPECIFIED"), View::Unspecified);
+        assert_eq!(View::of_enum_value("HOSTNAME"), View::Unspecified);
+    }
+}

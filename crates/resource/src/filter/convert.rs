@@ -92,9 +92,9 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 }
 
 fn enum_number(values: &EnumDescriptor, text: &str) -> Option<i32> {
-    let named = values.get_value_by_name(text).or_else(|| {
-        values.values().find(|value| value.name().eq_ignore_ascii_case(text))
-    });
+    let named = values
+        .get_value_by_name(text)
+        .or_else(|| values.values().find(|value| value.name().eq_ignore_ascii_case(text)));
     named.map(|value| value.number()).or_else(|| text.parse().ok())
 }
 

@@ -55,7 +55,8 @@ impl FilterError {
     /// The line of the filter with the mistake, and under it a caret with what is wrong.
     pub fn render(&self) -> String {
         let start = self.text[..self.offset].rfind('\n').map_or(0, |at| at + 1);
-        let end = self.text[self.offset..].find('\n').map_or(self.text.len(), |at| at + self.offset);
+        let end =
+            self.text[self.offset..].find('\n').map_or(self.text.len(), |at| at + self.offset);
         let indent = self.text[start..self.offset].chars().count();
         format!("{}\n{}^ {}", &self.text[start..end], " ".repeat(indent), self.problem)
     }

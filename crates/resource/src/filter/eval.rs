@@ -28,7 +28,9 @@ pub(super) fn matches(node: &Node, document: &Document) -> bool {
 
 fn holds(test: &Test, path: &Path, document: &Document) -> bool {
     match test {
-        Test::Compare(operator, literal) => any(path, document, |value| operator.holds(value, literal)),
+        Test::Compare(operator, literal) => {
+            any(path, document, |value| operator.holds(value, literal))
+        }
         Test::IsNull { negated } => is_null(path, document) != *negated,
         Test::IsNan { negated } => any(path, document, is_nan) != *negated,
         Test::In { negated, values } => {

@@ -51,17 +51,30 @@ enum Node {
     Not(Box<Node>),
     /// Some text of the resource, anywhere, has this.
     Search(TextPattern),
-    Test { path: Arc<Path>, test: Test },
+    Test {
+        path: Arc<Path>,
+        test: Test,
+    },
 }
 
 /// A condition on what is at a path.
 #[derive(Clone, Debug, PartialEq)]
 enum Test {
     Compare(Operator, Literal),
-    IsNull { negated: bool },
-    IsNan { negated: bool },
-    In { negated: bool, values: Vec<Literal> },
-    Like { negated: bool, pattern: TextPattern },
+    IsNull {
+        negated: bool,
+    },
+    IsNan {
+        negated: bool,
+    },
+    In {
+        negated: bool,
+        values: Vec<Literal>,
+    },
+    Like {
+        negated: bool,
+        pattern: TextPattern,
+    },
     ContainsAny(Vec<Literal>),
     ContainsAll(Vec<Literal>),
     /// `path:*`

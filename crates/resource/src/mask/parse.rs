@@ -7,7 +7,8 @@ use prost_reflect::{Kind, MessageDescriptor};
 
 use crate::metadata;
 use crate::path::{
-    METADATA, PathError, PathProblem, Segment, Shape, find_field, is_beside, kind_name, map_key, parse_segments,
+    METADATA, PathError, PathProblem, Segment, Shape, find_field, is_beside, kind_name, map_key,
+    parse_segments,
 };
 
 use super::{MASK_PATHS_MAX, Mask, MaskError, Tree};
@@ -60,7 +61,11 @@ impl Mask {
         Ok(mask)
     }
 
-    fn insert(&mut self, path: &str, is_beside: impl Fn(&Segment) -> bool) -> Result<(), PathError> {
+    fn insert(
+        &mut self,
+        path: &str,
+        is_beside: impl Fn(&Segment) -> bool,
+    ) -> Result<(), PathError> {
         let segments = parse_segments(path)?;
         let added = match segments.split_first() {
             Some((first, [])) if is_star(first) => {
@@ -110,8 +115,7 @@ fn tree_of(segments: &[Segment], shape: &Shape, before: &str) -> Result<Tree, Pa
             Ok(Tree::Message(BTreeMap::from([(field.number(), tree)])))
         }
         Shape::One(kind) => {
-            let problem =
-                PathProblem::NoFields { field: before.to_owned(), kind: kind_name(kind) };
+            let problem = PathProblem::NoFields { field: before.to_owned(), kind: kind_name(kind) };
             Err(PathError { offset: first.offset, problem })
         }
     }

@@ -171,7 +171,10 @@ mod tests {
             shards: [("byNameMod16".into(), 3)].into(),
             syncing: Some(SyncingMeta { owning_region: "r".into(), regions: vec!["*".into()] }),
             delete_time: Some(prost_types::Timestamp { seconds: 5, nanos: 6 }),
-            lifecycle: Some(Lifecycle { state: LifecycleState::Deleting.into(), block_deletion: true }),
+            lifecycle: Some(Lifecycle {
+                state: LifecycleState::Deleting.into(),
+                block_deletion: true,
+            }),
             services: Some(ServicesInfo {
                 owning_service: "s".into(),
                 allowed_services: vec!["s".into()],

@@ -23,7 +23,13 @@ impl Meta {
     }
 
     /// Metadata of a resource that is being changed: the client's parts of `self`, the rest from `stored`.
-    pub fn on_update(self, stored: &Meta, now: Timestamp, version: u64, spec_changed: bool) -> Self {
+    pub fn on_update(
+        self,
+        stored: &Meta,
+        now: Timestamp,
+        version: u64,
+        spec_changed: bool,
+    ) -> Self {
         Self {
             update_time: Some(wire_time(now)),
             generation: stored.generation.saturating_add(i64::from(spec_changed)),

@@ -71,7 +71,8 @@ pub(super) fn tail<'a>(pattern: &'a Pattern, parent: &[&str]) -> Option<Tail<'a>
     if matches!(segments.as_slice(), [PatternSegment::Wildcard]) {
         return Some(Tail { literals: Vec::new(), has_id: true });
     }
-    let at = parent_lens(segments).find(|len| fits(&segments[..*len], parent, 0, &mut Vec::new()))?;
+    let at =
+        parent_lens(segments).find(|len| fits(&segments[..*len], parent, 0, &mut Vec::new()))?;
     let literals = segments[at..].iter().filter_map(|segment| match segment {
         PatternSegment::Literal(text) => Some(text.as_str()),
         _ => None,

@@ -185,7 +185,9 @@ fn match_any(ty: &ResourceType, parts: &[&str]) -> Option<(usize, Matched)> {
     ty.patterns.iter().enumerate().find_map(|(index, pattern)| {
         let matched = matching::match_name(pattern, parts)?;
         let own = parts.last().copied().unwrap_or_default();
-        let fits = own == WILDCARD || !matched.ends_with_id || id::fits_pattern(ty, &matched.own_id(parts));
+        let fits = own == WILDCARD
+            || !matched.ends_with_id
+            || id::fits_pattern(ty, &matched.own_id(parts));
         fits.then_some((index, matched))
     })
 }

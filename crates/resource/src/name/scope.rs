@@ -3,7 +3,9 @@
 use bowline_schema::model::ResourceType;
 use bowline_schema::pattern::{Pattern, PatternSegment};
 
-use super::{NameError, WILDCARD, matching, not_a_name, not_a_parent, relative, split, strip_domain};
+use super::{
+    NameError, WILDCARD, matching, not_a_name, not_a_parent, relative, split, strip_domain,
+};
 
 /// A set of names of one type, with the narrowest range of the name index that holds them all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +164,9 @@ fn common_prefix(a: &str, b: &str) -> String {
 fn covers(alternative: &[Part], parts: &[&str]) -> bool {
     match (alternative.split_first(), parts.split_first()) {
         (None, None) => true,
-        (Some((Part::Text(text), rest)), Some((part, after))) => text == part && covers(rest, after),
+        (Some((Part::Text(text), rest)), Some((part, after))) => {
+            text == part && covers(rest, after)
+        }
         (Some((Part::One, rest)), Some((_, after))) => covers(rest, after),
         (Some((Part::Several, rest)), Some(_)) => {
             (1..=parts.len()).any(|len| covers(rest, &parts[len..]))

@@ -26,6 +26,8 @@ pub const ORDER_FIELDS_MAX: usize = 16;
 /// An order of the resources of one type. Total: the name is always the last field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
+    /// What the type calls the field of the name.
+    name: String,
     /// Without the name.
     fields: Vec<OrderField>,
     /// Direction of the name: that of the last field asked for.
@@ -64,7 +66,7 @@ pub enum OrderProblem {
 impl Order {
     /// The order by name, which is that of no `order_by`.
     pub fn by_name() -> Self {
-        Self { fields: Vec::new(), name_descending: false }
+        Self { name: "name".to_owned(), fields: Vec::new(), name_descending: false }
     }
 
     /// Parses `path [asc|desc], ...`; the empty text is the order by name. Fields after the name have no effect.
@@ -75,7 +77,7 @@ impl Order {
         if text.len() > ORDER_BYTES_MAX {
             return Err(OrderError { offset: ORDER_BYTES_MAX, problem: OrderProblem::TooLong });
         }
-        let mut order = Self::by_name();
+        let mut order = Self { name: ty.name_field.name().to_owned(), ..Self::by_name() };
         if text.trim().is_empty() {
             return Ok(order);
         }
@@ -88,7 +90,7 @@ impl Order {
                 continue;
             }
             order.name_descending = field.descending;
-            named = field.path.to_string() == ty.name_field.name();
+            named = field.path.to_string() == order.name;
             let known = order.fields.iter().any(|known| known.path == field.path);
             if !named && !known {
                 order.fields.push(field);
@@ -149,7 +151,7 @@ impl fmt::Display for Order {
         for field in &self.fields {
             write!(f, "{} {}, ", field.path, direction(field.descending))?;
         }
-        write!(f, "name {}", direction(self.name_descending))
+        write!(f, "{} {}", self.name, direction(self.name_descending))
     }
 }
 
@@ -178,9 +180,7 @@ fn parse_item(item: &str, offset: usize, ty: &ResourceType) -> Result<OrderField
     let path = Path::resolve(&segments, ty).map_err(in_path)?;
     match unordered(&path) {
         None => Ok(OrderField { path, descending }),
-        Some(problem) => {
-            Err(at(start, OrderProblem::Unordered { path: text.to_owned(), problem }))
-        }
+        Some(problem) => Err(at(start, OrderProblem::Unordered { path: text.to_owned(), problem })),
     }
 }
 

@@ -17,8 +17,8 @@ use prost_reflect::{FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 use crate::metadata;
 use crate::value::{key_from_text, key_text};
 
-pub use segments::{Segment, parse_segments};
 pub(crate) use segments::write_key;
+pub use segments::{Segment, parse_segments};
 pub use walk::Leaf;
 
 /// Longest text of a path, in bytes.
@@ -81,14 +81,14 @@ pub enum PathProblem {
     TooLong,
     #[error("{message} has no field \"{field}\"{}", did_you_mean(.nearest.as_deref()))]
     NoSuchField { message: String, field: String, nearest: Option<String> },
-    #[error("\"{field}\" is {kind}, which has no fields")]
+    #[error("\"{field}\" is of type {kind}, which has no fields")]
     NoFields { field: String, kind: String },
     #[error("\"{key}\" is not a key of a map with {kind} keys")]
     BadKey { key: String, kind: String },
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!(", did you mean \"{name}\"")).unwrap_or_default()
+    nearest.map(|name| format!(" (did you mean \"{name}\"?)")).unwrap_or_default()
 }
 
 impl Path {
@@ -209,8 +209,7 @@ fn next(before: &str, shape: &Shape, segment: &Segment) -> Result<(Step, Shape),
             Ok((Step::Field(field), shape))
         }
         Shape::One(kind) | Shape::List(kind) => {
-            let problem =
-                PathProblem::NoFields { field: before.to_owned(), kind: kind_name(kind) };
+            let problem = PathProblem::NoFields { field: before.to_owned(), kind: kind_name(kind) };
             Err(PathError { offset: segment.offset, problem })
         }
     }

@@ -47,10 +47,8 @@ pub(crate) fn walk<'a>(
         return visit(Leaf::Absent);
     };
     if !message.has_field(field) {
-        let plain = rest.is_empty()
-            && !field.supports_presence()
-            && !field.is_list()
-            && !field.is_map();
+        let plain =
+            rest.is_empty() && !field.supports_presence() && !field.is_list() && !field.is_map();
         return visit(if plain { Leaf::Default } else { Leaf::Absent });
     }
     match message.get_field(field) {

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bowline_schema::model::{MetadataPlace, ResourceType};
-use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
+};
 
 use crate::document::Document;
 use crate::mask::{Mask, Tree};
 use crate::metadata;
+use crate::path::Shape;
 use crate::rules::{self, Paths, join};
 use crate::value::{fingerprint, same_value, well_known};
 
@@ -58,6 +61,9 @@ impl Document {
         mask: &Mask,
         unmasked: Unmasked,
     ) -> Result<Self, UpdateError> {
+        if let Some(path) = list_in(&mask.resource, &self.ty.message, "") {
+            return Err(UpdateError::ThroughList { path });
+        }
         let implied;
         let tree = match (mask.is_empty(), unmasked) {
             (false, _) => &mask.resource,
@@ -103,6 +109,24 @@ impl Document {
         metadata::take_standard(&self.ty, &self.body, &mut client);
         self.write_meta(&stored.clone().with_writable_of(client));
     }
+}
+
+/// The first list of which the mask names parts of the items. Depth is that of the mask.
+fn list_in(tree: &Tree, message: &MessageDescriptor, at: &str) -> Option<String> {
+    let Tree::Message(fields) = tree else { return None };
+    fields.iter().find_map(|(number, below)| {
+        let field = message.get_field(*number)?;
+        let path = join(at, field.name());
+        match (below, Shape::of(&field)) {
+            (Tree::Items(_), _) => Some(path),
+            (Tree::Map { keys, each }, Shape::Map { value: Kind::Message(value), .. }) => {
+                let mut values = keys.values().chain(each.as_deref());
+                values.find_map(|tree| list_in(tree, &value, &path))
+            }
+            (below, Shape::One(Kind::Message(message))) => list_in(below, &message, &path),
+            _ => None,
+        }
+    })
 }
 
 /// The paths of what is set in a message: as deep as singular messages go, lists and maps as a whole.
@@ -190,7 +214,6 @@ impl<'a> Merge<'a> {
                 replace(stored, client, field);
                 Ok(())
             }
-            Tree::Items(_) => Err(UpdateError::ThroughList { path }),
             _ if field.is_map() => self.map(stored, client, field, tree, &path),
             _ if field.is_list() => {
                 self.items(stored, client, field, &path);
