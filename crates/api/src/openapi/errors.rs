@@ -4,15 +4,21 @@ use serde_json::{Value, json};
 
 use super::schemas::Schemas;
 
-/// Name of the component.
+/// Name of both components.
 pub(super) const COMPONENT: &str = "Error";
 
 /// The `default` response of every operation.
 pub(super) fn response() -> Value {
-    json!({
+    json!({"$ref": format!("#/components/responses/{COMPONENT}")})
+}
+
+/// What [`response`] refers to.
+pub(super) fn responses() -> Value {
+    let schema = json!({"$ref": format!("#/components/schemas/{COMPONENT}")});
+    json!({COMPONENT: {
         "description": "The request failed; `details` has the reason, and what to mend.",
-        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{COMPONENT}")}}},
-    })
+        "content": {"application/json": {"schema": schema}},
+    }})
 }
 
 /// Adds the component. A message of the service that has the same name was renamed before.

@@ -37,7 +37,8 @@ pub fn document(
     document.insert("servers".to_owned(), json!([{"url": "/"}]));
     document.insert("tags".to_owned(), tags);
     document.insert("paths".to_owned(), Value::Object(paths));
-    document.insert("components".to_owned(), json!({"schemas": schemas.finish()}));
+    let components = json!({"schemas": schemas.finish(), "responses": errors::responses()});
+    document.insert("components".to_owned(), components);
     Some(Value::Object(document))
 }
 
