@@ -14,9 +14,10 @@ use bowline_schema::diagnostic::{self, Diagnostic};
 use bowline_schema::load::{self, Loaded};
 use bowline_schema::model::Registry;
 use bowline_schema::source::Source;
+use bowline_store::sqlite::OpenError;
 use prost_reflect::DynamicMessage;
 
-use crate::storage::{OpenError, Storage};
+use crate::storage::Storage;
 
 /// Where a node listens unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr =

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bowline_base::Seams;
 use bowline_store::cache::{CacheOptions, Cached};
 use bowline_store::memory::Memory;
-use bowline_store::sqlite::{Sqlite, SqliteOptions};
-use bowline_store::{Backend, StoreError};
+use bowline_store::sqlite::{OpenError, Sqlite, SqliteOptions};
+use bowline_store::Backend;
 
 /// The region of deployments until a node knows several.
 const REGION: &str = "local";
@@ -28,9 +28,7 @@ impl Storage {
             Self::Memory => Ok(Arc::new(Memory::new())),
             Self::Folder(folder) => {
                 let path = file(folder, service);
-                let failed = |source| OpenError { path: path.clone(), source };
-                let options = SqliteOptions::default();
-                let backend = Sqlite::open(&path, options, seams.clone()).map_err(failed)?;
+                let backend = Sqlite::open(&path, SqliteOptions::default(), seams.clone())?;
                 Ok(Arc::new(Cached::new(backend, CacheOptions::default())))
             }
         }
@@ -40,13 +38,4 @@ impl Storage {
 /// `<folder>/<region>/<service>.db`
 fn file(folder: &Path, service: &str) -> PathBuf {
     folder.join(REGION).join(format!("{service}.db"))
-}
-
-/// A store that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("open store {}", path.display())]
-pub struct OpenError {
-    pub path: PathBuf,
-    #[source]
-    pub source: StoreError,
 }
