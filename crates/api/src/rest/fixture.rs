@@ -20,8 +20,11 @@ use crate::rest::{RestOptions, Router};
 
 /// The service of `testdata/library.proto`.
 pub(crate) fn registry() -> Arc<Registry> {
-    let text = include_str!("../../testdata/library.proto").to_owned();
-    let files = vec![("library.proto".to_owned(), text)];
+    registry_of(include_str!("../../testdata/library.proto"))
+}
+
+fn registry_of(proto: &str) -> Arc<Registry> {
+    let files = vec![("service.proto".to_owned(), proto.to_owned())];
     let loaded = load(&[Source::Files { service_yaml: None, files }]);
     assert_eq!(loaded.registry.services.len(), 1, "{:?}", loaded.diagnostics);
     Arc::new(loaded.registry)
@@ -97,6 +100,22 @@ pub(crate) fn world_with(recorder: Recorder, adapt: impl FnOnce(&mut RestOptions
     options.served = Arc::new(|_| true);
     adapt(&mut options);
     World { router: Router::new(registry(), recorder.clone(), options), recorder }
+}
+
+/// A world of the type `Sensor`, with the service that Bowline makes for it.
+pub(crate) fn sensors(recorder: Recorder) -> World {
+    let recorder = Arc::new(recorder);
+    let proto = r#"
+        syntax = "proto3";
+        package example.sensors.v1;
+        import "google/api/resource.proto";
+        message Sensor {
+          option (google.api.resource) = { type: "sensors.example.com/Sensor" pattern: "sensors/{sensor}" };
+          string name = 1;
+        }
+    "#;
+    let options = RestOptions::new(Seams::real(), Limits::default());
+    World { router: Router::new(registry_of(proto), recorder.clone(), options), recorder }
 }
 
 /// A world whose clock does not wait: every sleep ends when nothing else is ready.

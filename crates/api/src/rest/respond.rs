@@ -39,8 +39,8 @@ pub(super) fn unary(
 }
 
 /// A JSON response that nobody keeps: what it says may change at any time.
-pub(super) fn json_response(text: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+pub(super) fn json_response(text: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use bowline_schema::model::{Method, Registry};
+use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ pub(super) struct Site {
     registry: Arc<Registry>,
     served: Served,
     /// OpenAPI documents by path, made when first asked for.
-    documents: Mutex<BTreeMap<String, Arc<Vec<u8>>>>,
+    documents: Mutex<BTreeMap<String, Bytes>>,
 }
 
 impl Site {
@@ -81,15 +82,15 @@ impl Site {
         self.versions().map(link).collect()
     }
 
-    fn document(&self, service: &str, version: &str) -> Option<Vec<u8>> {
+    fn document(&self, service: &str, version: &str) -> Option<Bytes> {
         let path = document_path(service, version);
         let lock = || self.documents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(&path).cloned() {
-            return Some(known.as_ref().clone());
+            return Some(known);
         }
         let served = |method: &Method| (self.served)(method);
         let text = pretty(&openapi::document(&self.registry, service, version, &served)?);
-        lock().insert(path, Arc::new(text.clone()));
+        lock().insert(path, text.clone());
         Some(text)
     }
 }
@@ -98,6 +99,6 @@ fn document_path(service: &str, version: &str) -> String {
     format!("/openapi/{service}/{version}.json")
 }
 
-fn pretty(value: &Value) -> Vec<u8> {
-    to_text(value, WriteOptions { pretty: true, enum_numbers: false })
+fn pretty(value: &Value) -> Bytes {
+    to_text(value, WriteOptions { pretty: true, enum_numbers: false }).into()
 }

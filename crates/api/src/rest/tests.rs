@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
-use super::fixture::{Recorder, World, hasty_world, message, world, world_with};
+use super::fixture::{Recorder, World, hasty_world, message, sensors, world, world_with};
 use crate::handler::Reply;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -546,6 +546,32 @@ fn a_stream_is_events_where_the_client_accepts_them() {
     assert_eq!(got.headers["content-type"], "text/event-stream");
     let start = "data: {\"nextPageToken\":\"a\"}\n\ndata: {\"nextPageToken\":\"b\"}\n\nevent: error\ndata: {\"error\":";
     assert!(got.text.starts_with(start) && got.text.ends_with("}\n\n"), "{}", got.text);
+}
+
+#[test]
+fn a_browser_that_reconnects_resumes_its_watch() {
+    let world = sensors(Recorder::answering(|method| {
+        let mut message = DynamicMessage::new(method.descriptor.output());
+        let field = message.descriptor().get_field_by_name("resume_token").unwrap();
+        let token = super::scalar::scalar_from_text(&field.kind(), "dG9rZW4").unwrap();
+        message.set_field(&field, token);
+        let messages = [Ok(Bytes::new()), Ok(message.encode_to_vec().into())];
+        Ok(Reply::Stream(futures::stream::iter(messages).boxed()))
+    }));
+    let request = || Request::get("/v1/sensors:watch").header("accept", "text/event-stream");
+    let got = run(world.send(request().body(Body::empty()).unwrap()));
+    let id = got.text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    assert!(got.text.starts_with("data: {}\n\n"), "{}", got.text);
+    let sent = |world: &World| {
+        let request = world.recorder.last().unwrap().request;
+        let text = String::from_utf8(super::message_to_json(&request, Default::default())).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["resumeToken"].clone()
+    };
+    assert!(sent(&world).is_null());
+    run(world.send(request().header("last-event-id", &id).body(Body::empty()).unwrap()));
+    assert_eq!(sent(&world).as_str().unwrap().trim_end_matches('='), id);
+    run(world.send(request().header("last-event-id", "not a token!").body(Body::empty()).unwrap()));
+    assert!(sent(&world).is_string(), "a damaged id is left to the watch to refuse");
 }
 
 #[test]
