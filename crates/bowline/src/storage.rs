@@ -28,6 +28,10 @@ impl Storage {
             Self::Memory => Ok(Arc::new(Memory::new())),
             Self::Folder(folder) => {
                 let path = file(folder, service);
+                if let Some(folder) = path.parent() {
+                    let failed = |source| OpenError::File { path: folder.to_owned(), source };
+                    std::fs::create_dir_all(folder).map_err(failed)?;
+                }
                 let backend = Sqlite::open(&path, SqliteOptions::default(), seams.clone())?;
                 Ok(Arc::new(Cached::new(backend, CacheOptions::default())))
             }
