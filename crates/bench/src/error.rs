@@ -39,7 +39,7 @@ pub(crate) enum Error {
     #[error("the figures would be wrong: {0}")]
     Wrong(String),
     #[error("run the raw store")]
-    Raw(#[source] rusqlite::Error),
+    Raw(#[source] bowline_store::OpenError),
     #[error("no bench {name:?}; there are: {known}")]
     NoBench { name: String, known: String },
     #[error("interrupted")]
