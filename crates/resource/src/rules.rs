@@ -105,7 +105,8 @@ pub(crate) fn for_each_message(value: &mut Value, visit: &mut dyn FnMut(&mut Dyn
 /// The required fields that are not set, with indexes and keys left out, sorted and each once.
 ///
 /// A field inside a message counts only where the message is there. Numbers and booleans without presence never count
-/// as missing: their default may be meant. What the server sets is not asked of clients.
+/// as missing: their default may be meant. A case of a oneof is missing only if no case is set, since there can be but
+/// one. What the server sets is not asked of clients.
 pub fn missing_required(ty: &ResourceType, body: &DynamicMessage) -> Vec<String> {
     let server: Vec<_> = server_fields(ty).map(|field| field.name()).collect();
     let asked = |path: &&String| {
@@ -120,10 +121,27 @@ pub fn missing_required(ty: &ResourceType, body: &DynamicMessage) -> Vec<String>
     required.filter(|path| is_missing(body, path)).cloned().collect()
 }
 
+/// Like [`missing_required`], for a resource that is stored already: what is for input only was dropped after the create
+/// (AIP-203), so it cannot be asked for once more.
+pub fn missing_after_update(ty: &ResourceType, body: &DynamicMessage) -> Vec<String> {
+    let mut missing = missing_required(ty, body);
+    let dropped = |path: &str| {
+        let covers = |listed: &String| {
+            let rest = path.strip_prefix(listed.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        ty.fields.input_only.iter().any(covers)
+    };
+    missing.retain(|path| !dropped(path));
+    missing
+}
+
 fn is_missing(message: &DynamicMessage, path: &str) -> bool {
     let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
     let Some(field) = message.descriptor().get_field_by_name(first) else { return false };
-    let Some(rest) = rest else { return !message.has_field(&field) && tells_absence(&field) };
+    let Some(rest) = rest else {
+        return !is_set(message, &field) && tells_absence(&field);
+    };
     if !message.has_field(&field) {
         return false;
     }
@@ -135,6 +153,14 @@ fn is_missing(message: &DynamicMessage, path: &str) -> bool {
     }
 }
 
+/// Whether the field is set, or another case of its oneof.
+fn is_set(message: &DynamicMessage, field: &FieldDescriptor) -> bool {
+    match field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
+        Some(oneof) => oneof.fields().any(|case| message.has_field(&case)),
+        None => message.has_field(field),
+    }
+}
+
 /// Whether an unset field of this kind cannot be meant as its default.
 fn tells_absence(field: &FieldDescriptor) -> bool {
     field.supports_presence()
@@ -142,3 +168,6 @@ fn tells_absence(field: &FieldDescriptor) -> bool {
         || field.is_map()
         || matches!(field.kind(), Kind::String | Kind::Bytes | Kind::Enum(_))
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,7 @@ impl Engine {
         let uid = self.seams.new_uid().to_string();
         let meta = document.meta().on_create(self.seams.clock.now(), &uid, version);
         document.set_meta(&meta);
-        self.finish(document, request, version)
+        self.finish(document, request, version, SaveKind::Create)
     }
 
     /// Checks a document and encodes it.
@@ -119,9 +119,10 @@ impl Engine {
         mut document: Document,
         request: &Request<'_>,
         version: u64,
+        save: SaveKind,
     ) -> Result<Prepared, Status> {
         let field = request.fields.resource.as_ref().map_or("", |f| f.name()).to_owned();
-        validate::check(&self.registry, &document, &field)?;
+        validate::check(&self.registry, &document, &field, save)?;
         // Hooks and checks have seen what is for input only; nobody reads it again (AIP-203).
         rules::clear_input_only(&document.ty, &mut document.body);
         let (body, aside) = document.encode();
@@ -225,7 +226,7 @@ impl Engine {
         let spec_changed = after.spec_changed(before);
         let meta = after.meta().on_update(&stored, self.seams.clock.now(), version, spec_changed);
         after.set_meta(&meta);
-        self.finish(after, change.request, version).map(Some)
+        self.finish(after, change.request, version, SaveKind::Update).map(Some)
     }
 }
 

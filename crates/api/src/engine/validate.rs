@@ -7,9 +7,19 @@ use bowline_resource::document::Document;
 use bowline_resource::{reference, rules};
 use bowline_schema::model::Registry;
 
+use super::hooks::SaveKind;
+
 /// Checks `document`; paths in errors start with `field`, the request field that the resource came in.
-pub(crate) fn check(registry: &Registry, document: &Document, field: &str) -> Result<(), Status> {
-    let missing = rules::missing_required(&document.ty, &document.body);
+pub(crate) fn check(
+    registry: &Registry,
+    document: &Document,
+    field: &str,
+    save: SaveKind,
+) -> Result<(), Status> {
+    let missing = match save {
+        SaveKind::Create => rules::missing_required(&document.ty, &document.body),
+        SaveKind::Update => rules::missing_after_update(&document.ty, &document.body),
+    };
     if !missing.is_empty() {
         let violations = missing.into_iter().map(|path| violation(field, &path, "is required"));
         return Err(refusal(Reason::InvalidField, violations.collect()));
