@@ -62,13 +62,24 @@ pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageRe
         report.load_errors.push("no resource type was found".to_owned());
     }
     report.methods = methods(&registry);
-    let missing = declared.iter().filter(|kind| !registry.types.contains_key(*kind));
-    report.types =
-        missing.map(|kind| TypeReport::failed(kind, "", Step::Load, "not in the registry")).collect();
+    for kind in declared.iter().filter(|kind| !registry.types.contains_key(*kind)) {
+        let why = why_left_out(kind, &diagnostics);
+        report.types.push(TypeReport::failed(kind, "", Step::Load, why));
+    }
     let started = seams.clock.monotonic();
     rounds(registry, &seams, &mut report);
     report.rounds_ms = (seams.clock.monotonic() - started).as_millis();
     report
+}
+
+/// What the loader says about a type that it left out.
+fn why_left_out(kind: &str, diagnostics: &[Diagnostic]) -> String {
+    let singular = kind.rsplit('/').next().unwrap_or(kind);
+    let names_it = |d: &&Diagnostic| d.message.contains(kind) || d.message.contains(&format!("\"{singular}\""));
+    match diagnostics.iter().find(names_it) {
+        Some(diagnostic) => format!("not in the registry: {}", line(diagnostic)),
+        None => "not in the registry, and no diagnostic says why".to_owned(),
+    }
 }
 
 fn line(diagnostic: &Diagnostic) -> String {

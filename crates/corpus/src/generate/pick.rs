@@ -81,7 +81,7 @@ fn places(
     found
 }
 
-/// Depth is at most [`DEPTH`]. Cases of oneofs are left alone: setting one clears another.
+/// Depth is at most [`DEPTH`]. Cases of oneofs that are not set are left alone: setting one clears another.
 fn visit(
     plan: &Plan<'_>,
     descriptor: &MessageDescriptor,
@@ -94,16 +94,16 @@ fn visit(
     for field in descriptor.fields() {
         let path = join(&prefix, field.name());
         let is_case = field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic());
-        if is_case || plan.is_managed(&path) || plan.is_output_only(&path) || plan.reference(&path).is_some() {
+        let is_set = message.is_some_and(|message| message.has_field(&field));
+        if (is_case && !is_set) || plan.is_managed(&path) || plan.is_output_only(&path) || plan.reference(&path).is_some() {
             continue;
         }
         let fields: Vec<_> = above.iter().cloned().chain([field.clone()]).collect();
         let kind = field.kind();
         match (&kind, message) {
-            (Kind::Message(inner), Some(message)) if !field.is_list() && !field.is_map() => {
+            (Kind::Message(inner), Some(message)) if !is_plain(&field) && !field.is_list() && !field.is_map() => {
                 let value = message.get_field(&field).into_owned();
-                let is_ours = !inner.full_name().starts_with("google.protobuf.");
-                if is_ours && message.has_field(&field) && fields.len() < DEPTH && !plan.is_immutable(&path) {
+                if is_set && fields.len() < DEPTH && !plan.is_immutable(&path) {
                     visit(plan, inner, value.as_message(), &fields, fits, found);
                 }
             }
@@ -113,7 +113,7 @@ fn visit(
     }
 }
 
-/// Singular scalars, maps of strings, lists of strings.
+/// Singular scalars, times and wrapped scalars, maps of strings, lists of strings.
 fn is_plain(field: &FieldDescriptor) -> bool {
     let kind = field.kind();
     if field.is_map() {
@@ -121,7 +121,8 @@ fn is_plain(field: &FieldDescriptor) -> bool {
         return entry.map_entry_key_field().kind() == Kind::String
             && entry.map_entry_value_field().kind() == Kind::String;
     }
-    if field.is_list() { kind == Kind::String } else { kind.as_message().is_none() }
+    let well_known = |message: &MessageDescriptor| message.full_name().starts_with("google.protobuf.");
+    if field.is_list() { kind == Kind::String } else { kind.as_message().is_none_or(well_known) }
 }
 
 /// Text for people first, then other strings, numbers, maps, lists.

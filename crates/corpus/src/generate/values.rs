@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use prost_reflect::{
+    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
+};
 
 use super::{Plan, names};
 
@@ -52,8 +54,24 @@ pub fn changed(field: &FieldDescriptor, value: &Value) -> Option<Value> {
             items.push(Value::String("changed".to_owned()));
             Value::List(items)
         }
-        Value::Message(_) => return None,
+        Value::Message(message) => Value::Message(changed_message(message)?),
     })
+}
+
+/// Times and wrapped scalars; other messages are changed by their fields.
+fn changed_message(message: &DynamicMessage) -> Option<DynamicMessage> {
+    let descriptor = message.descriptor();
+    let name = descriptor.full_name().strip_prefix("google.protobuf.")?;
+    let field = match name {
+        "Timestamp" | "Duration" => "seconds",
+        _ if name.ends_with("Value") && descriptor.fields().len() == 1 => "value",
+        _ => return None,
+    };
+    let field = descriptor.get_field_by_name(field)?;
+    let value = changed(&field, &message.get_field(&field))?;
+    let mut message = message.clone();
+    message.set_field(&field, value);
+    Some(message)
 }
 
 struct Filler<'a> {
@@ -172,7 +190,8 @@ impl Filler<'_> {
     /// Messages whose fields have rules of their own.
     fn well_known(&self, message: &mut DynamicMessage) -> bool {
         let later = i64::try_from(self.seed).unwrap_or(0);
-        match message.descriptor_name().as_str() {
+        let descriptor = message.descriptor();
+        match descriptor.full_name() {
             "google.protobuf.Timestamp" => set(message, "seconds", Value::I64(SECOND + later)),
             "google.protobuf.Duration" => set(message, "seconds", Value::I64(60 + later)),
             "google.protobuf.FieldMask" => {
@@ -199,7 +218,6 @@ impl Filler<'_> {
 
 /// A string as a value of a `google.protobuf.Struct`.
 fn struct_entry(message: &DynamicMessage) -> Option<Value> {
-    use prost_reflect::ReflectMessage;
     let kind = message.descriptor().get_field_by_name("fields")?.kind();
     let entry = kind.as_message()?.map_entry_value_field().kind();
     let mut value = DynamicMessage::new(entry.as_message()?.clone());
@@ -211,17 +229,6 @@ fn struct_entry(message: &DynamicMessage) -> Option<Value> {
 fn set(message: &mut DynamicMessage, field: &str, value: Value) {
     // A look-alike of a well-known type keeps its default; the server then judges it as it is.
     let _ = message.try_set_field_by_name(field, value);
-}
-
-trait Named {
-    fn descriptor_name(&self) -> String;
-}
-
-impl Named for DynamicMessage {
-    fn descriptor_name(&self) -> String {
-        use prost_reflect::ReflectMessage;
-        self.descriptor().full_name().to_owned()
-    }
 }
 
 pub(super) fn join(above: &str, name: &str) -> String {

@@ -7,7 +7,8 @@ use bowline_base::{Code, Seams};
 use bowline_schema::model::{ResourceType, Verb};
 use bowline_schema::pattern::Pattern;
 use bowline_store::Backend;
-use prost_reflect::{DynamicMessage, Value};
+use prost::Message;
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::calls::{self, Bound, Calls, Failure};
 use super::check;
@@ -222,17 +223,17 @@ impl<'a> Round<'a> {
             log.skip(Step::Update, "no update method");
             return before.clone();
         };
-        let places = pick::mutable(&self.plan, before);
+        let mut places = pick::mutable(&self.plan, before);
+        places.retain(|place| place.change(&mut before.clone()));
         let Some(place) = places.first() else {
-            log.skip(Step::Update, "no field that a client may change");
+            // Nothing may be changed by a client; then an update changes nothing.
+            let updated = self.update(&bound, before, None, None).await;
+            log.note(Step::Update, updated);
             return before.clone();
         };
         let mut expected = before.clone();
-        if !place.change(&mut expected) {
-            log.skip(Step::Update, "no other value for the field");
-            return before.clone();
-        }
-        let updated = self.update(&bound, &expected, place, places.get(1)).await;
+        place.change(&mut expected);
+        let updated = self.update(&bound, &as_read(&expected), Some(place), places.get(1)).await;
         let Some(updated) = log.note(Step::Update, updated) else { return before.clone() };
         self.saw(log, watcher, "the update", &updated).await;
         if let Some(mut one) = one {
@@ -246,7 +247,7 @@ impl<'a> Round<'a> {
         &self,
         bound: &Bound,
         expected: &DynamicMessage,
-        place: &pick::Place,
+        place: Option<&pick::Place>,
         other: Option<&pick::Place>,
     ) -> Result<DynamicMessage, Failure> {
         let name = check::name_of(self.ty, expected);
@@ -255,14 +256,15 @@ impl<'a> Round<'a> {
             // Outside the mask: it must not be taken over.
             other.change(&mut sent);
         }
-        let answer = self.update_call(bound, sent, &[&place.path]).await?;
+        let paths: Vec<&str> = place.iter().map(|place| place.path.as_str()).collect();
+        let answer = self.update_call(bound, sent, &paths).await?;
         let got = self.read(&name).await.transpose()?;
         let after = match (bound.resource_in(&answer)?, got) {
             (Some(answered), Some(got)) => equal_whole(&got, &answered).map(|()| got)?,
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Err(no_way_to_read()),
         };
-        let told = |error: Failure| Failure::Wrong(format!("after an update of {}: {error}", place.path));
+        let told = |error: Failure| Failure::Wrong(format!("after an update of {paths:?}: {error}"));
         check::same(&self.plan, expected, &after).map_err(told)?;
         Ok(after)
     }
@@ -368,6 +370,12 @@ fn note(log: &mut Log, step: Step, result: Option<Result<(), Failure>>, why_not:
 
 fn no_way_to_read() -> Failure {
     Failure::Wrong("the answer has no resource, and no method reads it".to_owned())
+}
+
+/// A message as a reader gets it: fields that were set to their default are not there.
+fn as_read(message: &DynamicMessage) -> DynamicMessage {
+    let decoded = DynamicMessage::decode(message.descriptor(), message.encode_to_vec().as_slice());
+    decoded.unwrap_or_else(|_| message.clone())
 }
 
 /// Two answers about the same state are the same to the last field.
