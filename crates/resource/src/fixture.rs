@@ -1,19 +1,19 @@
 //! Types and documents for this crate's tests: a device with metadata inside, a secret with metadata beside, a network.
+//!
+//! They are loaded as any service is, so that the tests see paths, rules and patterns as the schema crate makes them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use bowline_schema::model::{
-    Behaviour, FieldRules, MetadataPlace, Mode, OptOuts, ParentRule, Reference, Registry,
-    ResourceType, StandardFields, SyncType, Target,
-};
-use bowline_schema::pattern::{Pattern, PatternSegment};
-use prost_reflect::{DescriptorPool, DynamicMessage};
-use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+use bowline_schema::load::load;
+use bowline_schema::model::{Registry, ResourceType};
+use bowline_schema::{Source, diagnostic};
+use prost_reflect::DynamicMessage;
 
 use crate::document::Document;
 use crate::filter::Filter;
 
+/// A copy that knows a field which we do not.
 const META: &str = r#"
 syntax = "proto3";
 package goten.types;
@@ -34,18 +34,25 @@ message Meta {
 
 const THINGS: &str = r#"
 syntax = "proto3";
-package test.v1;
+package things.v1;
+import "google/api/field_behavior.proto";
+import "google/api/resource.proto";
 import "google/protobuf/timestamp.proto";
 import "google/protobuf/duration.proto";
 import "google/protobuf/wrappers.proto";
 import "goten/types/meta.proto";
 
 message Device {
+  option (google.api.resource) = {
+    type: "things.test/Device" singular: "device" plural: "devices"
+    pattern: "projects/{project}/devices/{device}"
+    pattern: "projects/{project}/regions/{region}/devices/{device}"
+  };
   string name = 1;
   goten.types.Meta metadata = 2;
-  string display_name = 3;
+  string display_name = 3 [(google.api.field_behavior) = REQUIRED];
   Spec spec = 4;
-  Status status = 5;
+  Status status = 5 [(google.api.field_behavior) = OUTPUT_ONLY];
   bool enabled = 6;
   optional int32 priority = 7;
   double weight = 8;
@@ -61,26 +68,36 @@ message Device {
   repeated string tags = 18;
   float ratio = 19;
   int32 count = 20;
-  string network = 21;
+  string network = 21 [(google.api.resource_reference).type = "things.test/Network"];
 }
 message Spec {
-  string model = 1;
-  string serial_number = 2;
+  string model = 1 [(google.api.field_behavior) = REQUIRED];
+  string serial_number = 2 [(google.api.field_behavior) = IMMUTABLE];
   repeated int32 ports = 3;
   repeated Interface interfaces = 4;
   oneof link {
     Wired wired = 5;
     Wireless wireless = 6;
   }
-  string secret_input = 7;
+  string secret_input = 7 [(google.api.field_behavior) = INPUT_ONLY];
 }
-message Wired { string plug = 1; string plug_serial = 2; }
+message Wired { string plug = 1; string plug_serial = 2 [(google.api.field_behavior) = IMMUTABLE]; }
 message Wireless { string ssid = 1; }
-message Interface { string network = 1; string mac = 2; string state = 3; }
+message Interface {
+  string network = 1 [
+    (google.api.field_behavior) = REQUIRED,
+    (google.api.resource_reference).type = "things.test/Network"
+  ];
+  string mac = 2;
+  string state = 3 [(google.api.field_behavior) = OUTPUT_ONLY];
+}
 message Status { string phase = 1; }
 enum State { STATE_UNSPECIFIED = 0; ACTIVE = 1; RETIRED = 2; }
 
 message Secret {
+  option (google.api.resource) = {
+    type: "things.test/Secret" pattern: "projects/{project}/secrets/{secret}"
+  };
   string name = 1;
   google.protobuf.Timestamp create_time = 2;
   map<string, string> labels = 3;
@@ -89,128 +106,70 @@ message Secret {
   string value = 6;
 }
 
-message Network { string name = 1; string title = 2; }
+message Network {
+  option (google.api.resource) = {
+    type: "things.test/Network" pattern: "projects/{project}/networks/{network}"
+  };
+  string name = 1;
+  string title = 2;
+}
 "#;
 
-struct Texts;
-
-impl FileResolver for Texts {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        match name {
-            "goten/types/meta.proto" => File::from_source(name, META),
-            "test/v1/things.proto" => File::from_source(name, THINGS),
-            _ => Err(protox::Error::file_not_found(name)),
-        }
-    }
+/// Loads a service of these files, which must have no errors.
+fn loaded(files: &[(&str, &str)]) -> Registry {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let loaded = load(&[Source::Files { service_yaml: None, files: files.collect() }]);
+    let errors = diagnostic::render(&loaded.diagnostics);
+    assert!(!loaded.registry.types.is_empty(), "{errors}");
+    loaded.registry
 }
 
-fn pool() -> DescriptorPool {
-    let mut resolver = ChainFileResolver::new();
-    resolver.add(Texts);
-    resolver.add(GoogleFileResolver::new());
-    let mut compiler = protox::Compiler::with_file_resolver(resolver);
-    compiler.include_imports(true).open_file("test/v1/things.proto").unwrap();
-    compiler.descriptor_pool()
+fn things() -> Registry {
+    loaded(&[("goten/types/meta.proto", META), ("things/v1/things.proto", THINGS)])
 }
 
-/// A pattern of plain and `**` variables, `{a}~{b}` and literals.
-pub(crate) fn pattern(text: &str) -> Pattern {
-    let segment = |part: &str| match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
-        _ if part == "*" => PatternSegment::Wildcard,
-        Some(inside) if inside.contains("}~{") => PatternSegment::Complex {
-            variables: inside.split("}~{").map(str::to_owned).collect(),
-            separators: vec!['~'; inside.matches("}~{").count()],
-        },
-        Some(inside) => PatternSegment::Variable {
-            name: inside.trim_end_matches("=**").to_owned(),
-            multi: inside.ends_with("=**"),
-        },
-        None => PatternSegment::Literal(part.to_owned()),
-    };
-    Pattern { text: text.to_owned(), segments: text.split('/').map(segment).collect() }
+pub(crate) fn registry() -> &'static Registry {
+    static THINGS_TEST: LazyLock<Registry> = LazyLock::new(things);
+    &THINGS_TEST
 }
 
-/// A type of the test messages; what is not given is empty.
-pub(crate) fn resource_type(message: &str, patterns: &[&str]) -> ResourceType {
-    static POOL: LazyLock<DescriptorPool> = LazyLock::new(pool);
-    let message = POOL.get_message_by_name(&format!("test.v1.{message}")).unwrap();
-    let metadata = match message.get_field_by_name("metadata") {
-        Some(field) => MetadataPlace::Inside(field),
-        None => MetadataPlace::Beside,
-    };
-    let field = |name: &str| message.get_field_by_name(name);
-    ResourceType {
-        kind: format!("things.test/{}", message.name()),
-        service: "things.test".to_owned(),
-        version: "v1".to_owned(),
-        singular: message.name().to_owned(),
-        plural: format!("{}s", message.name()),
-        patterns: patterns.iter().map(|text| pattern(text)).collect(),
-        parents: Vec::new(),
-        name_field: field("name").unwrap(),
-        metadata,
-        standard: StandardFields {
-            uid: field("uid"),
-            etag: field("etag"),
-            create_time: field("create_time"),
-            labels: field("labels"),
-            display_name: field("display_name"),
-            ..StandardFields::default()
-        },
-        references: Vec::new(),
-        parent_rule: ParentRule { on_delete: Behaviour::Cascade, mode: Mode::Async },
-        fields: FieldRules::default(),
-        regional: false,
-        searchable: Vec::new(),
-        index: Vec::new(),
-        opt_outs: OptOuts::default(),
-        policy_holder: false,
-        sync_type: SyncType::Default,
-        id_pattern: None,
-        views: BTreeMap::new(),
-        declared_in: "test/v1/things.proto".to_owned(),
-        message,
-    }
+fn of_kind(kind: &str) -> Arc<ResourceType> {
+    Arc::clone(&registry().types[kind][0])
 }
 
 /// The device type: two patterns, references, rules of every sort.
 pub(crate) fn device_type() -> Arc<ResourceType> {
-    static DEVICE: LazyLock<Arc<ResourceType>> = LazyLock::new(|| {
-        let patterns = [
-            "projects/{project}/devices/{device}",
-            "projects/{project}/regions/{region}/devices/{device}",
-        ];
-        let network = |path: &str| Reference {
-            path: path.to_owned(),
-            target: Target::Kind("things.test/Network".to_owned()),
-            on_target_delete: Behaviour::Block,
-            mode: Mode::Async,
-            external: false,
-        };
-        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-        let mut ty = resource_type("Device", &patterns);
-        ty.references = ["network", "spec.interfaces.network", "slots.network"].map(network).into();
-        ty.fields = FieldRules {
-            output_only: paths(&["slots.state", "spec.interfaces.state", "status"]),
-            required: paths(&["display_name", "spec.interfaces.network", "spec.model"]),
-            immutable: paths(&["spec.serial_number", "spec.wired.plug_serial"]),
-            input_only: paths(&["spec.secret_input"]),
-        };
-        ty.views = BTreeMap::from([("BASIC".to_owned(), paths(&["display_name", "spec.model"]))]);
-        Arc::new(ty)
-    });
-    Arc::clone(&DEVICE)
+    of_kind("things.test/Device")
+}
+
+/// The device type with something that its annotations do not say.
+pub(crate) fn device_type_with(change: impl FnOnce(&mut ResourceType)) -> Arc<ResourceType> {
+    let mut ty = Arc::clone(&things().types["things.test/Device"][0]);
+    change(Arc::get_mut(&mut ty).expect("the registry that shared it is gone"));
+    ty
 }
 
 pub(crate) fn secret_type() -> Arc<ResourceType> {
-    Arc::new(resource_type("Secret", &["projects/{project}/secrets/{secret}"]))
+    of_kind("things.test/Secret")
 }
 
-pub(crate) fn registry() -> Registry {
-    let network = resource_type("Network", &["projects/{project}/networks/{network}"]);
-    let types = [device_type(), secret_type(), Arc::new(network)];
-    let types = types.into_iter().map(|ty| (ty.kind.clone(), vec![ty]));
-    Registry { types: types.collect(), ..Registry::default() }
+/// A type with these patterns and metadata as we ship it.
+pub(crate) fn type_of(patterns: &[&str]) -> Arc<ResourceType> {
+    let patterns: Vec<_> = patterns.iter().map(|text| format!("pattern: \"{text}\"")).collect();
+    let text = format!(
+        r#"syntax = "proto3";
+        package thing.v1;
+        import "google/api/resource.proto";
+        import "goten/types/meta.proto";
+        message Network {{
+          option (google.api.resource) = {{ type: "things.test/Network" {} }};
+          string name = 1;
+          goten.types.Meta metadata = 2;
+        }}"#,
+        patterns.join(" ")
+    );
+    let registry = loaded(&[("thing/v1/thing.proto", &text)]);
+    Arc::clone(&registry.types["things.test/Network"][0])
 }
 
 /// A message of the type from its JSON form.

@@ -122,7 +122,7 @@ mod tests {
     use crate::fixture::{device, registry};
 
     fn problems(json: &str) -> String {
-        let problems = check_syntax(&device(json), &registry());
+        let problems = check_syntax(&device(json), registry());
         let lines = problems.iter().map(|p| format!("{}: {}", p.path, p.error));
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -138,8 +138,8 @@ mod tests {
     fn every_bad_reference_is_named_with_its_place() {
         expect![[r#"
             network: "networks/n" is not a name of things.test/Network, expected "projects/{project}/networks/{network}"
-            spec.interfaces[1].network: "x" is not a name of things.test/Network, expected "projects/{project}/networks/{network}"
-            slots["7"].network: "projects/-/networks/n" has a wildcard where one resource must be named"#]].assert_eq(&problems(
+            slots["7"].network: "projects/-/networks/n" has a wildcard where one resource must be named
+            spec.interfaces[1].network: "x" is not a name of things.test/Network, expected "projects/{project}/networks/{network}""#]].assert_eq(&problems(
             r#"{"network": "networks/n", "spec": {"interfaces": [{}, {"network": "x"}]},
                 "slots": {"7": {"network": "projects/-/networks/n"}}}"#,
         ));
@@ -153,8 +153,7 @@ mod tests {
 
     #[test]
     fn the_parent_of_a_kind_is_any_parent_it_can_have() {
-        let registry = registry();
-        let types = |kind: &str| registry.types.get(kind).map_or(&[][..], Vec::as_slice);
+        let types = |kind: &str| registry().types.get(kind).map_or(&[][..], Vec::as_slice);
         let target = Target::ParentOf("things.test/Device".to_owned());
         assert!(check("projects/p", &target, types).is_ok());
         assert!(check("projects/p/regions/r", &target, types).is_ok());

@@ -183,6 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_proto_has_the_same_fields() {
+        fn fields(message: &MessageDescriptor) -> Vec<String> {
+            let below = |field: &prost_reflect::FieldDescriptor| match field.kind() {
+                prost_reflect::Kind::Message(m) => fields(&m),
+                prost_reflect::Kind::Enum(e) => {
+                    e.values().map(|v| format!("{} = {}", v.name(), v.number())).collect()
+                }
+                kind => vec![format!("{kind:?}")],
+            };
+            let line = |field: prost_reflect::FieldDescriptor| {
+                let (name, number, many) = (field.name(), field.number(), field.cardinality());
+                format!("{name} {number} {many:?} {:?}", below(&field))
+            };
+            message.fields().map(line).collect()
+        }
+        let ty = crate::fixture::type_of(&["networks/{network}"]);
+        let shipped = ty.message.get_field_by_name("metadata").unwrap().kind();
+        assert_eq!(fields(shipped.as_message().unwrap()), fields(descriptor()));
+    }
+
+    #[test]
     fn the_typed_form_and_the_descriptor_know_the_same_fields() {
         let bytes = full().encode_to_vec();
         let dynamic = DynamicMessage::decode(descriptor().clone(), bytes.as_slice()).unwrap();

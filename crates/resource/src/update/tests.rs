@@ -79,7 +79,9 @@ fn keys_of_maps_are_set_and_removed_one_by_one() {
     let client = r#"{"attributes": {"a": "9", "c": "3"}, "slots": {"1": {"mac": "y", "state": "forged"}, "2": {"state": "forged", "mac": "z"}}}"#;
     expect![[r#"{"attributes":{"a":"9"},"slots":{"1":{"mac":"x","state":"up"}}}"#]]
         .assert_eq(&updated(stored, client, &["attributes.a", "attributes.b"]));
-    expect![[r#"{"attributes":{"a":"1","b":"2"},"slots":{"1":{"mac":"y","state":"up"},"2":{"mac":"z"}}}"#]]
+    expect![[
+        r#"{"attributes":{"a":"1","b":"2"},"slots":{"1":{"mac":"y","state":"up"},"2":{"mac":"z"}}}"#
+    ]]
     .assert_eq(&updated(stored, client, &["slots"]));
     expect![[
         r#"{"attributes":{"a":"1","b":"2"},"slots":{"1":{"mac":"y","state":"up"},"2":{"mac":"z"}}}"#
