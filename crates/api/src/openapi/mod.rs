@@ -4,6 +4,7 @@
 //! the paths and their variables, `schemas` the messages, `options` reads annotations and comments.
 
 mod errors;
+mod hints;
 mod options;
 mod parameters;
 mod paths;

@@ -1,8 +1,10 @@
 //! Parameters of operations: path variables, and request fields in the query.
 
+use bowline_schema::model::Method;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
+use super::hints;
 use super::options::Behaviour;
 use super::schemas::Schemas;
 use super::template::OpenPath;
@@ -10,20 +12,21 @@ use super::template::OpenPath;
 /// How deep messages in a query are followed.
 const QUERY_DEPTH_MAX: usize = 3;
 
-/// The variables of `path`; `input` has the fields that they fill.
-pub(super) fn in_path(
-    path: &OpenPath,
-    input: &MessageDescriptor,
-    schemas: &mut Schemas<'_>,
-) -> Vec<Value> {
-    let parameters = path.parameters.iter().map(|parameter| {
-        let field = field_at(input, &parameter.field_path);
+/// The variables of `path`.
+pub(super) fn in_path(path: &OpenPath, method: &Method, schemas: &mut Schemas<'_>) -> Vec<Value> {
+    let input = method.descriptor.input();
+    let parameters = path.parameters.iter().enumerate().map(|(at, parameter)| {
+        let field = field_at(&input, &parameter.field_path);
+        let later = path.parameters.get(at + 1..).unwrap_or_default();
+        let is_last = later.iter().all(|other| other.field_path != parameter.field_path);
         let mut schema = match &field {
             Some(field) if parameter.is_whole_field && !matches!(field.kind(), Kind::String) => {
                 schemas.field_type(field)
             }
             _ if parameter.is_rest => json!({"type": "string", "minLength": 1}),
-            _ => json!({"type": "string", "minLength": 1, "pattern": "^[^/]+$"}),
+            _ => hints::id_in_name(method, &parameter.field_path)
+                .filter(|_| is_last)
+                .unwrap_or_else(hints::segment_schema),
         };
         let mut text = match parameter.is_whole_field {
             true => format!("The field `{}`.", parameter.field_path),
@@ -38,22 +41,23 @@ pub(super) fn in_path(
     parameters.collect()
 }
 
-/// All fields of `input` that neither the path nor the body gives.
+/// All fields of the request that neither the path nor the body gives.
 pub(super) fn in_query(
-    input: &MessageDescriptor,
+    method: &Method,
     path_fields: &[String],
     body: &str,
     schemas: &mut Schemas<'_>,
 ) -> Vec<Value> {
     let mut found = Vec::new();
     if body != "*" {
-        let mut walk = Walk { path_fields, found: &mut found, schemas };
-        walk.message(input, &mut Vec::new(), body);
+        let mut walk = Walk { method, path_fields, found: &mut found, schemas };
+        walk.message(&method.descriptor.input(), &mut Vec::new(), body);
     }
     found
 }
 
 struct Walk<'w, 'c> {
+    method: &'w Method,
     path_fields: &'w [String],
     found: &'w mut Vec<Value>,
     schemas: &'w mut Schemas<'c>,
@@ -106,12 +110,8 @@ impl Walk<'_, '_> {
             parameter["description"] = json!(text);
         }
         parameter["schema"] = self.schemas.field_type(field);
-        // AIP-158: a negative page size is refused.
-        if above.len() == 1
-            && field.name() == "page_size"
-            && parameter["schema"]["minimum"].is_i64()
-        {
-            parameter["schema"]["minimum"] = json!(0);
+        if above.len() == 1 {
+            hints::refine(&mut parameter, field, self.method);
         }
         parameter
     }

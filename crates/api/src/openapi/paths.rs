@@ -61,11 +61,10 @@ fn operation(
     {
         operation["description"] = json!(text);
     }
-    let input = descriptor.input();
     let path_fields: Vec<_> =
         rule.template.variables.iter().map(|v| v.field_path.clone()).collect();
-    let mut all = parameters::in_path(path, &input, schemas);
-    all.extend(parameters::in_query(&input, &path_fields, &rule.body, schemas));
+    let mut all = parameters::in_path(path, method, schemas);
+    all.extend(parameters::in_query(method, &path_fields, &rule.body, schemas));
     if !all.is_empty() {
         operation["parameters"] = Value::Array(all);
     }

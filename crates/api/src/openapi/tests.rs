@@ -115,6 +115,38 @@ fn schemas_are_those_of_proto3_json() {
 }
 
 #[test]
+fn parameters_say_what_their_binding_knows() {
+    let document = library();
+    let mut out = String::new();
+    let item = &document["paths"]["/v1/shelves/{shelf}/books"];
+    for verb in ["get", "post"] {
+        for parameter in item[verb]["parameters"].as_array().unwrap() {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            writeln!(out, "{name}: {schema} {}", parameter["example"]).unwrap();
+        }
+    }
+    expect![[r##"
+        shelf: {"type":"string","minLength":1,"maxLength":255,"pattern":"^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$"} null
+        pageSize: {"type":"integer","format":"int32","minimum":0,"maximum":2147483647} null
+        pageToken: {"type":"string"} null
+        filter: {"type":"string"} null
+        genres: {"type":"array","items":{"$ref":"#/components/schemas/Genre"}} null
+        since: {"type":"string","format":"date-time"} null
+        lent: {"type":"boolean"} null
+        cover.colour: {"type":"string"} null
+        cover.size.widthMm: {"type":"integer","format":"int32","minimum":-2147483648,"maximum":2147483647} null
+        cover.size.heightMm: {"type":"integer","format":"int32","minimum":-2147483648,"maximum":2147483647} null
+        orderBy: {"type":"string"} "name desc"
+        newestFirst: {"type":"boolean"} null
+        youngerThan: {"type":"string","pattern":"^-?[0-9]{1,12}(\\.[0-9]{1,9})?s$"} null
+        shelf: {"type":"string","minLength":1,"maxLength":255,"pattern":"^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$"} null
+        bookId: {"type":"string","minLength":1,"maxLength":255,"pattern":"^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$"} null
+        validateOnly: {"type":"boolean"} null
+    "##]]
+    .assert_eq(&out);
+}
+
+#[test]
 fn references_lead_somewhere_and_names_are_unique() {
     let document = library();
     let mut references = BTreeSet::new();
