@@ -93,16 +93,19 @@ impl Compiler {
         }
     }
 
-    /// Makes the shipped files known that a text imports, where the unit has no copy of its own.
-    pub(crate) fn add_shipped(&mut self, text: &str) {
-        let mut waiting: Vec<String> =
-            header::scan(text).imports.into_iter().map(|import| import.name).collect();
+    /// Makes the shipped files known that a text imports, where the unit has no copy of its own. Those that were added, with their texts.
+    pub(crate) fn add_shipped(&mut self, text: &str) -> Vec<(String, String)> {
+        let imports = |text: &str| header::scan(text).imports.into_iter().map(|import| import.name);
+        let mut waiting: Vec<String> = imports(text).collect();
+        let mut added = Vec::new();
         while let Some(name) = waiting.pop() {
             let known = is_built_in(&name) || self.files.borrow().contains_key(&name);
             let Some(text) = shipped::text(&name).filter(|_| !known) else { continue };
-            waiting.extend(header::scan(text).imports.into_iter().map(|import| import.name));
-            self.files.borrow_mut().insert(name, Content::Text(text.to_owned()));
+            waiting.extend(imports(text));
+            self.files.borrow_mut().insert(name.clone(), Content::Text(text.to_owned()));
+            added.push((name, text.to_owned()));
         }
+        added
     }
 
     pub(crate) fn pool(&self) -> DescriptorPool {
@@ -155,7 +158,11 @@ fn in_order(
 fn to_diagnostics(file: &str, error: &protox::Error) -> Vec<Diagnostic> {
     let mut found = vec![to_diagnostic(file, error, error.source_code())];
     for related in error.related().into_iter().flatten() {
-        found.push(to_diagnostic(file, related, related.source_code().or(error.source_code())));
+        found.push(to_diagnostic(
+            file,
+            related,
+            related.source_code().or_else(|| error.source_code()),
+        ));
     }
     found
 }

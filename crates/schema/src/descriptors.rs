@@ -122,10 +122,10 @@ fn add_shipped(name: String, entry: Entry, set: &mut FileSet) {
 fn drop_import(name: &str, import: &str, set: &mut FileSet) {
     let Some(entry) = set.files.get_mut(name) else { return };
     entry.imports.retain(|other| other != import);
-    if let Content::Encoded(encoded) = &mut entry.content {
-        if let Some(without) = without_dependency(encoded, import) {
-            *encoded = without;
-        }
+    if let Content::Encoded(encoded) = &mut entry.content
+        && let Some(without) = without_dependency(encoded, import)
+    {
+        *encoded = without;
     }
 }
 

@@ -7,12 +7,15 @@
 //! A folder may hold `service.yaml` and protos, `api-skeleton-<version>.yaml` and protos, bare AIP protos, or descriptor sets
 //! (`*.binpb`), and any number of such folders.
 
+pub mod compare;
 pub mod diagnostic;
+pub mod export;
 pub mod http;
 pub mod load;
 pub mod model;
 pub mod pattern;
 pub mod shipped;
+pub mod show;
 pub mod source;
 pub mod words;
 
@@ -26,6 +29,7 @@ mod link;
 mod manifest;
 mod options;
 mod place;
+mod print;
 mod routes;
 mod scan;
 mod skeleton;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Place, code, sorted};
 use crate::finish;
 use crate::link::{Index, Linker};
-use crate::model::{Registry, ResourceType, Service, ServiceVersion};
+use crate::model::{Method, Registry, ResourceType, Service, ServiceVersion};
 use crate::place;
 use crate::skeleton::NamingIndex;
 use crate::source::{self, Source};
@@ -67,7 +67,7 @@ pub fn load(sources: &[Source]) -> Loaded {
             unit.drafts.retain(|draft| !broken.contains(&draft.service));
         }
     };
-    check_routes(&registry, &mut problems);
+    check_routes(&registry, &compiled, &mut problems);
     Loaded { registry, diagnostics: sorted(problems) }
 }
 
@@ -209,6 +209,7 @@ fn assemble_unit(
     }
     let mut methods = unit.methods(&types, problems);
     let mut versions = Vec::new();
+    let sources = Arc::new(unit.sources());
     for (at, draft) in unit.drafts.iter().enumerate() {
         let mut files: Vec<String> = draft.files.iter().cloned().collect();
         files.extend(unit.synthesised_for(draft));
@@ -220,6 +221,7 @@ fn assemble_unit(
             imports: std::mem::take(&mut imports[at]),
             pool: unit.pool.clone(),
             files,
+            sources: Arc::clone(&sources),
             types: std::mem::take(&mut types[at]),
             methods: std::mem::take(&mut methods[at]),
         });
@@ -318,24 +320,52 @@ fn registry(services: Vec<Service>) -> Registry {
     registry
 }
 
-/// Two methods must not be reached by one path; the first one wins.
-fn check_routes(registry: &Registry, problems: &mut Vec<Diagnostic>) {
-    let mut seen: HashMap<(String, String), String> = HashMap::new();
+/// Two methods must not be reached by one path; the first one wins. Told once for each pair of gRPC services.
+fn check_routes(registry: &Registry, compiled: &[Compiled], problems: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<(&str, String), &Arc<Method>> = HashMap::new();
+    let mut clashes: BTreeMap<(&str, &str), Vec<Clash<'_>>> = BTreeMap::new();
     let versions = registry.services.iter().flat_map(|service| &service.versions);
     for method in versions.flat_map(|version| &version.methods) {
         for rule in &method.http {
-            let key = (rule.method.clone(), rule.template.shape());
-            let first = seen.entry(key).or_insert_with(|| method.path.clone());
-            if *first != method.path {
+            let first = *seen.entry((&rule.method, rule.template.shape())).or_insert(method);
+            if first.path != method.path {
                 let message = format!(
-                    "{} {} leads to `{first}` and to `{}`",
-                    rule.method, rule.template.text, method.path
+                    "{} {} leads to `{}` and to `{}`",
+                    rule.method, rule.template.text, first.path, method.path
                 );
-                let place = place::of_method(&method.descriptor, &Default::default());
-                let help =
-                    "change the path in `google.api.http`, or give one service an `http_prefix`";
-                problems.push(Diagnostic::warning(code::SHARED_PATH, &place, message).help(help));
+                clashes
+                    .entry((grpc_service(first), grpc_service(method)))
+                    .or_default()
+                    .push((method, message));
             }
         }
     }
+    for clash in clashes.into_values() {
+        let Some((method, message)) = clash.first() else { continue };
+        let more = match clash.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more paths likewise"),
+        };
+        let home =
+            |unit: &&Compiled| unit.drafts.iter().any(|draft| draft.service == method.service);
+        let place = compiled
+            .iter()
+            .find(home)
+            .map(|unit| place::of_method(&method.descriptor, &unit.set))
+            .unwrap_or_default();
+        let help = "change the paths in `google.api.http`, or give one service an `http_prefix`";
+        let message = format!("{message}{more}");
+        problems.push(Diagnostic::warning(code::SHARED_PATH, &place, message).help(help));
+    }
 }
+
+/// The second method of a path, and what there is to say.
+type Clash<'a> = (&'a Arc<Method>, String);
+
+/// The gRPC service in a method's path.
+fn grpc_service(method: &Method) -> &str {
+    method.path.rsplit_once('/').map_or("", |(service, _)| service)
+}
+
+#[cfg(test)]
+mod tests;

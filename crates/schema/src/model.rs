@@ -48,6 +48,8 @@ pub struct ServiceVersion {
     pub pool: DescriptorPool,
     /// Names of the files in `pool` that belong to this version, synthesised ones included.
     pub files: Vec<String>,
+    /// Texts of the files of the service that were read as text, or made, by their names in `pool`; shared by its versions.
+    pub sources: Arc<BTreeMap<String, String>>,
     pub types: Vec<Arc<ResourceType>>,
     pub methods: Vec<Arc<Method>>,
 }

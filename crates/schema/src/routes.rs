@@ -87,6 +87,8 @@ pub(crate) struct RouteFields {
     pub(crate) resource: Option<String>,
     /// Field of the resource that holds the name.
     pub(crate) resource_name: String,
+    /// An update is reached by `PUT` too, as EdgeLQ has it.
+    pub(crate) with_put: bool,
 }
 
 impl RouteFields {
@@ -100,13 +102,14 @@ impl RouteFields {
             parent: name(&request.parent),
             resource: name(&request.resource),
             resource_name: ty.name_field.name().to_owned(),
+            with_put: false,
         }
     }
 }
 
 /// The AIP defaults of a standard method, one per pattern, under `prefix` (`/v1`).
 ///
-/// An update is reached by `PATCH` and by `PUT`, a watch by `GET` and by `POST`.
+/// A watch is reached by `GET` and by `POST`.
 pub(crate) fn defaults(
     verb: Verb,
     ty: &TypeDraft,
@@ -125,6 +128,10 @@ pub(crate) fn defaults(
         match verb {
             Verb::Get => found.push(("GET", named(&fields.name), "")),
             Verb::Delete => found.push(("DELETE", named(&fields.name), "")),
+            // One resource per parent: the path of the collection is that of the resource.
+            Verb::List if pattern.is_singleton() => {
+                found.push(("GET", format!("{}:list", collection()), ""))
+            }
             Verb::List => found.push(("GET", collection(), "")),
             Verb::Create => found.push(("POST", collection(), body)),
             Verb::BatchGet => found.push((
@@ -134,15 +141,18 @@ pub(crate) fn defaults(
             )),
             Verb::Update => {
                 found.push(("PATCH", named(&resource_path), body));
-                found.push(("PUT", named(&resource_path), body));
+                if fields.with_put {
+                    found.push(("PUT", named(&resource_path), body));
+                }
             }
             Verb::WatchOne => {
                 found.push(("GET", format!("{}:watch", named(&fields.name)), ""));
                 found.push(("POST", format!("{}:watch", named(&fields.name)), "*"));
             }
             Verb::Watch => {
-                found.push(("GET", format!("{}:watch", collection()), ""));
-                found.push(("POST", format!("{}:watch", collection()), "*"));
+                let verb = if pattern.is_singleton() { "watchAll" } else { "watch" };
+                found.push(("GET", format!("{}:{verb}", collection()), ""));
+                found.push(("POST", format!("{}:{verb}", collection()), "*"));
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::manifest::{Manifest, ResourceSpec, VersionSpec};
 use crate::options::{self, MessageOptions, ResourceDescriptor, behavior};
 use crate::pattern::Pattern;
 use crate::place;
-use crate::skeleton::{NamingIndex, version_age};
+use crate::skeleton::{Age, NamingIndex, version_age};
 use crate::words;
 
 /// Largest compiled id pattern, in bytes; what is larger would be slow to match.
@@ -178,7 +178,7 @@ impl Scan<'_> {
 
     /// Services and versions as the domains and packages of the types have it.
     pub(crate) fn bare(&self, problems: &mut Vec<Diagnostic>) -> Vec<VersionDraft> {
-        let mut drafts: BTreeMap<(String, (u32, u32, u32, String)), VersionDraft> = BTreeMap::new();
+        let mut drafts: BTreeMap<(String, Age), VersionDraft> = BTreeMap::new();
         for (group, files) in self.groups() {
             let version = version_of(&group);
             let broken = files.iter().any(|file| self.failed.contains(file));

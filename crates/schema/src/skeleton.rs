@@ -179,8 +179,11 @@ pub(crate) fn merge(manifests: Vec<Manifest>) -> Vec<Manifest> {
     merged
 }
 
+/// Sorts versions by age: major number, stage, number of the stage, and the text to tell the rest apart.
+pub(crate) type Age = (u32, u32, u32, String);
+
 /// A key that sorts versions by age: `v1alpha2`, `v1beta1`, `v1`, `v2`.
-pub(crate) fn version_age(version: &str) -> (u32, u32, u32, String) {
+pub(crate) fn version_age(version: &str) -> Age {
     let rest = version.strip_prefix('v').unwrap_or(version);
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
     let major = digits(rest);
@@ -288,13 +291,13 @@ struct Walk {
 
 /// Whether a name fits a glob with `*` and `{A,B}`.
 pub(crate) fn glob_matches(glob: &str, name: &str) -> bool {
-    if let Some((before, rest)) = glob.split_once('{') {
-        if let Some((choices, after)) = rest.split_once('}') {
-            return choices.split(',').any(|choice| {
-                let one = format!("{before}{}{after}", choice.trim());
-                !one.contains('{') && glob_matches(&one, name)
-            });
-        }
+    if let Some((before, rest)) = glob.split_once('{')
+        && let Some((choices, after)) = rest.split_once('}')
+    {
+        return choices.split(',').any(|choice| {
+            let one = format!("{before}{}{after}", choice.trim());
+            !one.contains('{') && glob_matches(&one, name)
+        });
     }
     match glob.split_once('*') {
         None => glob == name,

@@ -234,6 +234,7 @@ impl Writer<'_> {
             parent: self.has_parent().then(|| "parent".to_owned()),
             resource: Some(self.nouns.field.clone()),
             resource_name: self.ty.name_field.name().to_owned(),
+            with_put: true,
         };
         let rules = routes::defaults(verb, self.ty, &fields, self.prefix);
         let Some((first, others)) = rules.split_first() else { return String::new() };

@@ -1,6 +1,7 @@
 //! One unit on its way: compiled, scanned, its methods bound, and services synthesised where there are none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
@@ -9,7 +10,7 @@ use crate::bind::{self, Outcome};
 use crate::compile::Compiler;
 use crate::diagnostic::{Diagnostic, Place, Severity, code};
 use crate::http::HttpRule;
-use crate::imports::{self, FileSet};
+use crate::imports::{self, Content, FileSet};
 use crate::manifest::Manifest;
 use crate::model::{Binding, Method, ResourceType, Role};
 use crate::options;
@@ -35,6 +36,18 @@ pub(crate) struct Compiled {
     pub(crate) defined: BTreeSet<String>,
     /// Files of synthesised services, with the file of the type.
     synthesised: BTreeMap<String, String>,
+    /// Their texts, and those of shipped files that only they import.
+    made: BTreeMap<String, String>,
+}
+
+/// What became of a method of an own service.
+struct BoundMethod {
+    method: MethodDescriptor,
+    /// The file that the service counts to.
+    file: String,
+    outcome: Outcome,
+    /// What the outcome's index is into: indexes of drafts and of their types.
+    candidates: Rc<[(usize, usize)]>,
 }
 
 impl Compiled {
@@ -55,6 +68,7 @@ impl Compiled {
             walker: Walker::default(),
             defined: BTreeSet::new(),
             synthesised: BTreeMap::new(),
+            made: BTreeMap::new(),
         };
         let mut found = Vec::new();
         compiled.scan(&compiler.failed, naming, &mut found);
@@ -109,9 +123,9 @@ impl Compiled {
         let served: BTreeSet<String> = self
             .bound()
             .into_iter()
-            .filter_map(|(_, _, outcome, candidates)| match outcome {
+            .filter_map(|bound| match bound.outcome {
                 Outcome::Bound { ty, .. } => {
-                    let (draft, ty) = candidates[ty];
+                    let (draft, ty) = bound.candidates[ty];
                     Some(self.drafts[draft].types[ty].message.full_name().to_owned())
                 }
                 Outcome::Action { .. } => None,
@@ -149,7 +163,7 @@ impl Compiled {
                 ),
             );
         }
-        compiler.add_shipped(&made.text);
+        self.made.extend(compiler.add_shipped(&made.text));
         if let Err(found) = compiler.add_text(&made.file, &made.text) {
             let reason = found.first().map(|problem| problem.message.clone()).unwrap_or_default();
             let message =
@@ -157,8 +171,18 @@ impl Compiled {
             problems.push(Diagnostic::warning(code::SYNTHESIS_FAILED, &ty.place, message));
             return false;
         }
+        self.made.insert(made.file.clone(), made.text);
         self.synthesised.insert(made.file, ty.message.parent_file().name().to_owned());
         true
+    }
+
+    /// The texts of all files that have one.
+    pub(crate) fn sources(&self) -> BTreeMap<String, String> {
+        let read = self.set.files.iter().filter_map(|(name, entry)| match &entry.content {
+            Content::Text(text) => Some((name.clone(), text.clone())),
+            Content::Encoded(_) => None,
+        });
+        read.chain(self.made.clone()).collect()
     }
 
     /// Files of services that were made for types of a version.
@@ -167,11 +191,11 @@ impl Compiled {
         own.map(|(file, _)| file.clone()).collect()
     }
 
-    /// All methods of the unit's own services, in order, each with the file, the outcome and the candidates `(draft, type)`.
-    fn bound(&mut self) -> Vec<(MethodDescriptor, String, Outcome, Vec<(usize, usize)>)> {
+    /// All methods of the unit's own services, in order.
+    fn bound(&mut self) -> Vec<BoundMethod> {
         let mut all = Vec::new();
         for (service, file) in self.own_services() {
-            let candidates: Vec<(usize, usize)> = self
+            let candidates: Rc<[(usize, usize)]> = self
                 .drafts
                 .iter()
                 .enumerate()
@@ -182,7 +206,8 @@ impl Compiled {
                 candidates.iter().map(|(draft, ty)| &self.drafts[*draft].types[*ty]).collect();
             for method in service.methods() {
                 let outcome = bind::bind(&method, &types, &mut self.walker);
-                all.push((method, file.clone(), outcome, candidates.clone()));
+                let (file, candidates) = (file.clone(), Rc::clone(&candidates));
+                all.push(BoundMethod { method, file, outcome, candidates });
             }
         }
         all
@@ -210,7 +235,8 @@ impl Compiled {
         problems: &mut Vec<Diagnostic>,
     ) -> Vec<Vec<Arc<Method>>> {
         let mut methods: Vec<Vec<Arc<Method>>> = vec![Vec::new(); self.drafts.len()];
-        for (descriptor, file, outcome, candidates) in self.bound() {
+        for bound in self.bound() {
+            let BoundMethod { method: descriptor, file, outcome, candidates } = bound;
             let owner = match &outcome {
                 Outcome::Bound { ty, .. } => Some(candidates[*ty].0),
                 Outcome::Action { .. } => {

@@ -122,7 +122,7 @@ impl Binder<'_> {
             })
             .collect();
         let named = masks.iter().find(|field| field.name() == "update_mask");
-        fields.update_mask = named.or(masks.first().filter(|_| masks.len() == 1)).cloned();
+        fields.update_mask = named.or_else(|| masks.first().filter(|_| masks.len() == 1)).cloned();
         Ok(())
     }
 
