@@ -367,47 +367,52 @@ fn a_required_name_narrows_the_scan() {
     assert_eq!(name("NOT name = projects/p/devices/d"), None);
 }
 
+/// What is said of each of these filters.
+fn errors(texts: &[&str]) -> String {
+    let error = |text: &&str| Filter::parse(text, &device_type()).unwrap_err().render();
+    texts.iter().map(error).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn errors_point_at_the_place_and_say_what_was_expected() {
-    let mut all = String::new();
-    for text in [
-        "display_name =",
-        "display_name = \"open",
-        "enabled = maybe",
-        "big = 1.5",
-        "count = 3000000000",
-        "state = BROKEN",
-        "installed > yesterday",
-        "lease > 90",
-        "displayNam = x",
-        "spec.modell = x",
-        "enabled = true AND",
-        "(enabled = true",
-        "enabled = true)",
-        "tags = red",
-        "spec.interfaces.mac = aa",
-        "metadata.labels = x",
-        "spec > { }",
-        "spec = x",
-        "big < NULL",
-        "regex(display_name, \"x\")",
-        "display_name LIKE",
-        "big LIKE \"1%\"",
-        "big IS NaN",
-        "big IN ()",
-        "slots.two.mac = x",
-        "weight IS 3",
-        "enabled = true\nAND big = x",
-    ] {
-        let error = Filter::parse(text, &device_type()).unwrap_err();
-        all.push_str(&error.render());
-        all.push('\n');
-    }
+fn errors_of_grammar_point_at_the_place_and_say_what_was_expected() {
     expect![[r#"
         display_name =
                       ^ expected a value, found the end
         display_name = "open
                        ^ text without closing quote
+        enabled = true AND
+                          ^ expected a condition, found the end
+        (enabled = true
+                       ^ expected ")", AND or OR, found the end
+        enabled = true)
+                      ^ expected AND, OR or the end, found `)`
+        regex(display_name, "x")
+        ^ function "regex" is not known, filters have no functions
+        display_name LIKE
+                         ^ expected a text, found the end
+        big IN ()
+                ^ expected a value, found `)`
+        weight IS 3
+                  ^ expected NULL or NaN, found `3`
+        spec.
+             ^ expected a field or key after the dot, found the end"#]]
+    .assert_eq(&errors(&[
+        "display_name =",
+        "display_name = \"open",
+        "enabled = true AND",
+        "(enabled = true",
+        "enabled = true)",
+        "regex(display_name, \"x\")",
+        "display_name LIKE",
+        "big IN ()",
+        "weight IS 3",
+        "spec.",
+    ]));
+}
+
+#[test]
+fn errors_of_values_say_what_kind_was_expected() {
+    expect![[r#"
         enabled = maybe
                   ^ expected true or false, found `maybe`
         big = 1.5
@@ -420,16 +425,35 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
                     ^ expected a time like 2026-01-31T10:00:00Z, found `yesterday`
         lease > 90
                 ^ expected a duration like 90s or 1.5s, found `90`
+        spec = x
+               ^ expected fields of Spec in { }, found `x`
+        big < NULL
+              ^ expected a value that can be ordered, found `NULL`
+        slots.two.mac = x
+              ^ "two" is not a key of a map with int32 keys
+        AND big = x
+                  ^ expected a whole number (int64), found `x`"#]]
+    .assert_eq(&errors(&[
+        "enabled = maybe",
+        "big = 1.5",
+        "count = 3000000000",
+        "state = BROKEN",
+        "installed > yesterday",
+        "lease > 90",
+        "spec = x",
+        "big < NULL",
+        "slots.two.mac = x",
+        "enabled = true\nAND big = x",
+    ]));
+}
+
+#[test]
+fn errors_of_paths_say_what_can_be_asked_there() {
+    expect![[r#"
         displayNam = x
         ^ Device has no field "displayNam" (did you mean "display_name"?)
         spec.modell = x
              ^ Spec has no field "modell" (did you mean "model"?)
-        enabled = true AND
-                          ^ expected a condition, found the end
-        (enabled = true
-                       ^ expected ")", AND or OR, found the end
-        enabled = true)
-                      ^ expected AND, OR or the end, found `)`
         tags = red
         ^ "tags" is a list, use ":" or CONTAINS
         spec.interfaces.mac = aa
@@ -438,28 +462,23 @@ fn errors_point_at_the_place_and_say_what_was_expected() {
         ^ "metadata.labels" is a map, name a key of it
         spec > { }
         ^ "spec" is a message, which has no order
-        spec = x
-               ^ expected fields of Spec in { }, found `x`
-        big < NULL
-              ^ expected a value that can be ordered, found `NULL`
-        regex(display_name, "x")
-        ^ function "regex" is not known, filters have no functions
-        display_name LIKE
-                         ^ expected a text, found the end
         big LIKE "1%"
         ^ "big" is no text
         big IS NaN
         ^ "big" is no float
-        big IN ()
-                ^ expected a value, found `)`
-        slots.two.mac = x
-              ^ "two" is not a key of a map with int32 keys
-        weight IS 3
-                  ^ expected NULL or NaN, found `3`
-        AND big = x
-                  ^ expected a whole number (int64), found `x`
-    "#]]
-    .assert_eq(&all);
+        display_name CONTAINS x
+        ^ "display_name" is no list"#]]
+    .assert_eq(&errors(&[
+        "displayNam = x",
+        "spec.modell = x",
+        "tags = red",
+        "spec.interfaces.mac = aa",
+        "metadata.labels = x",
+        "spec > { }",
+        "big LIKE \"1%\"",
+        "big IS NaN",
+        "display_name CONTAINS x",
+    ]));
 }
 
 #[test]
