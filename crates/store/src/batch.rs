@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::contract::{
-    BATCH_WRITES_MAX, Batch, CommitError, Condition, Key, NAME_BYTES_MAX, NameRange, ROW_BYTES_MAX,
-    Row, StoreError, Version, Write,
+    BATCH_WRITES_MAX, Batch, CommitError, Condition, Key, NAME_BYTES_MAX, NameRange, Position,
+    ROW_BYTES_MAX, Row, StoreError, Version, Write,
 };
 
 /// The state that a batch is judged against: what all batches before it left.
@@ -16,6 +16,9 @@ pub(crate) trait View {
 
     /// The version alone, which can be cheaper than the row.
     fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError>;
+
+    /// Whether a commit after `since` removed the row, or may have. Only for rows whose changes are logged.
+    fn removed_since(&mut self, key: &Key, since: Position) -> bool;
 
     /// The first names of a range, in order, at most `limit`.
     fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError>;
@@ -37,7 +40,9 @@ pub(crate) fn check(batch: &Batch) -> Result<(), CommitError> {
     }
     for condition in &batch.conditions {
         match condition {
-            Condition::RowAt { key, .. } | Condition::RowAbsent { key } => check_key(key)?,
+            Condition::RowAt { key, .. }
+            | Condition::RowAbsent { key }
+            | Condition::NotRemovedSince { key, .. } => check_key(key)?,
             Condition::NoRowInRange { .. } => {}
         }
     }
@@ -68,6 +73,7 @@ pub(crate) fn plan(batch: &Batch, view: &mut impl View) -> Result<Vec<Effect>, C
         let holds = match what {
             Condition::RowAt { key, version } => known.version(key, view)? == Some(*version),
             Condition::RowAbsent { key } => known.version(key, view)?.is_none(),
+            Condition::NotRemovedSince { key, since } => !view.removed_since(key, *since),
             Condition::NoRowInRange { range } => is_left_empty(range, &batch.writes, view)?,
         };
         if !holds {

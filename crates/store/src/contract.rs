@@ -72,6 +72,10 @@ pub enum Condition {
     RowAt { key: Key, version: Version },
     /// There is no such row.
     RowAbsent { key: Key },
+    /// No commit after `since` has removed the row. Fails too if `since` is so far back that nobody can tell.
+    ///
+    /// With [`Condition::RowAbsent`] it makes sure that a version above `since` is one that the key never had.
+    NotRemovedSince { key: Key, since: Position },
     /// No row of the table whose name is in `[from, to)` is left by this batch (phantom-proof).
     NoRowInRange { range: NameRange },
 }

@@ -133,6 +133,11 @@ fn change(effect: Effect, position: Position) -> Option<Arc<Change>> {
 }
 
 impl Shared {
+    /// The state that the next batch is judged on.
+    fn newest(&self) -> Newest<'_> {
+        Newest { state: self.read(), tail: &self.tail }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,19 +217,26 @@ fn settle(history: &mut History, oldest_viewed: u64) -> bool {
 }
 
 /// The newest state, for judging a batch. The writer lock keeps it from moving.
-struct Newest<'s>(RwLockReadGuard<'s, State>);
+struct Newest<'s> {
+    state: RwLockReadGuard<'s, State>,
+    tail: &'s Tail,
+}
 
 impl View for Newest<'_> {
     fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
-        Ok(self.0.row(key, self.0.head.sequence).cloned())
+        Ok(self.state.row(key, self.state.head.sequence).cloned())
+    }
+
+    fn removed_since(&mut self, key: &Key, since: Position) -> bool {
+        self.tail.removed_since(key, since)
     }
 
     fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError> {
-        Ok(self.0.row(key, self.0.head.sequence).map(|row| row.version))
+        Ok(self.state.row(key, self.state.head.sequence).map(|row| row.version))
     }
 
     fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        let rows = self.0.scan(range, self.0.head.sequence, limit, false);
+        let rows = self.state.scan(range, self.state.head.sequence, limit, false);
         Ok(rows.into_iter().map(|(name, _)| name).collect())
     }
 }
@@ -250,7 +262,7 @@ impl Backend for Memory {
         batch::check(&batch)?;
         let _one_at_a_time = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_open()?;
-        let effects = batch::plan(&batch, &mut Newest(self.shared.read()))?;
+        let effects = batch::plan(&batch, &mut self.shared.newest())?;
         if effects.is_empty() {
             return Ok(self.shared.tail.position());
         }

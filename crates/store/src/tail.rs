@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::contract::{Change, Changes, Position, Row};
+use crate::contract::{Change, Changes, Key, Position, Row};
 
 /// How much to keep; whole commits are dropped, oldest first, when either is exceeded.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,15 @@ impl Tail {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).oldest
     }
 
+    /// Whether the row was removed after `since`; `true` also if the tail does not reach back that far.
+    ///
+    /// Cost: the changes since then, which are few for a position that was the head a moment ago.
+    pub(crate) fn removed_since(&self, key: &Key, since: Position) -> bool {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let newer = kept.changes.iter().rev().take_while(|change| change.position > since);
+        since < kept.oldest || newer.into_iter().any(|change| removes(change, key))
+    }
+
     /// Changes after `after`: about `limit`, whole commits, at least one commit if there is any.
     pub(crate) fn page(&self, after: Position, limit: usize) -> Found {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
@@ -120,6 +129,11 @@ impl Kept {
     }
 }
 
+/// Whether the change removes this row.
+pub(crate) fn removes(change: &Change, key: &Key) -> bool {
+    change.after.is_none() && change.key == *key
+}
+
 /// Bytes that a change holds in memory, about.
 fn size(change: &Change) -> usize {
     const OVERHEAD: usize = 256;
@@ -130,7 +144,7 @@ fn size(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Key, Table};
+    use crate::contract::Table;
 
     fn at(sequence: u64) -> Position {
         Position { era: 0, sequence }

@@ -69,7 +69,7 @@ impl Engine {
         let backend = &route.deployment.backend;
         for _ in 0..self.limits.write_attempts_max {
             let name = new_name.make(ty, &self.seams)?;
-            // Above any version that the name ever had: see `Condition::RowAbsent`.
+            // Above any version that the name ever had, as long as it is not removed once more meanwhile.
             let head = *backend.head().borrow();
             let prepared = self.prepare_new(route, request, &resource, &name, head.sequence + 1)?;
             let answer = answer(route, request, &prepared, &self.seams)?;
@@ -78,7 +78,10 @@ impl Engine {
                 let (row, _) = backend.get(&key).await.map_err(|error| errors::store(&error))?;
                 return if row.is_some() { Err(errors::exists(ty, &name)) } else { Ok(answer) };
             }
-            let conditions = vec![Condition::RowAbsent { key: key.clone() }];
+            let conditions = vec![
+                Condition::RowAbsent { key: key.clone() },
+                Condition::NotRemovedSince { key: key.clone(), since: head },
+            ];
             let writes = vec![Write::Put { key: key.clone(), row: prepared.row }];
             match self.commit(route, conditions, writes, idempotent.as_ref(), &answer).await? {
                 Outcome::Committed => return Ok(answer),

@@ -44,6 +44,10 @@ pub(super) trait Building: Sized {
         self.when(Condition::RowAbsent { key: key(name) })
     }
 
+    fn not_removed_since(self, name: &str, since: Position) -> Self {
+        self.when(Condition::NotRemovedSince { key: key(name), since })
+    }
+
     fn none_in(self, from: &str, to: Option<&str>) -> Self {
         self.when(Condition::NoRowInRange { range: range(from, to) })
     }

@@ -103,6 +103,21 @@ pub(super) async fn a_version_of_a_removed_row_never_holds_again(
     ensure_same("new version", succeeds(&*store, batch().at("a", 2).put("a", 3)).await?, true)
 }
 
+/// Alone, and together with the removal in one group of commits.
+pub(super) async fn a_removal_since_a_position_is_remembered(factory: Arc<dyn Factory>) -> Verdict {
+    let store = factory.fresh(LogLength::Long).await;
+    let before = store.commit(batch().put("a", 1)).await?;
+    let create = |since| batch().absent("a").not_removed_since("a", since).put("a", 9);
+    let (removed, created) =
+        futures::join!(store.commit(batch().remove("a")), succeeds(&*store, create(before)));
+    ensure_same("create beside a removal", created?, false)?;
+    ensure_same("create after a removal", succeeds(&*store, create(before)).await?, false)?;
+    ensure_same("create that knows of it", succeeds(&*store, create(removed?)).await?, true)?;
+    let now = *store.head().borrow();
+    let other = batch().not_removed_since("b", now).put("b", 1);
+    ensure_same("a row that was not removed", succeeds(&*store, other).await?, true)
+}
+
 pub(super) async fn a_batch_that_contradicts_itself_is_refused(
     factory: Arc<dyn Factory>,
 ) -> Verdict {

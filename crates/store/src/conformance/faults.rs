@@ -16,6 +16,7 @@ use crate::contract::{
 pub(super) enum Fault {
     DropsFirstCondition,
     DropsLastCondition,
+    ForgetsRemovals,
     TellsTheWrongCondition,
     IncludesRangeEnds,
     TakesAnyBatch,
@@ -43,6 +44,7 @@ impl Fault {
     pub(super) const ALL: &'static [(Self, &'static str)] = &[
         (Self::DropsFirstCondition, "write_skew_is_refused"),
         (Self::DropsLastCondition, "no_phantom_slips_in"),
+        (Self::ForgetsRemovals, "a_removal_since_a_position_is_remembered"),
         (Self::TellsTheWrongCondition, "the_first_failed_condition_is_told_and_nothing_is_written"),
         (Self::IncludesRangeEnds, "a_range_includes_its_start_and_not_its_end"),
         (Self::TakesAnyBatch, "a_batch_that_contradicts_itself_is_refused"),
@@ -122,6 +124,9 @@ impl Fault {
                 Condition::RowAt { key: self.key(key), version: *version }
             }
             Condition::RowAbsent { key } => Condition::RowAbsent { key: self.key(key) },
+            Condition::NotRemovedSince { key, since } => {
+                Condition::NotRemovedSince { key: self.key(key), since: *since }
+            }
             Condition::NoRowInRange { range } => {
                 Condition::NoRowInRange { range: self.range(range) }
             }
@@ -149,6 +154,9 @@ impl Fault {
         match self {
             Self::DropsFirstCondition if !conditions.is_empty() => drop(conditions.remove(0)),
             Self::DropsLastCondition => drop(conditions.pop()),
+            Self::ForgetsRemovals => {
+                conditions.retain(|c| !matches!(c, Condition::NotRemovedSince { .. }));
+            }
             Self::CommitsHalfBatches if writes.len() > 1 => drop(writes.pop()),
             Self::TakesAnyBatch => writes.truncate(1),
             Self::TakesPositionsForNothing => {

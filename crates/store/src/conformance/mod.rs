@@ -117,6 +117,7 @@ cases! {
         a_range_includes_its_start_and_not_its_end
         the_first_failed_condition_is_told_and_nothing_is_written
         a_version_of_a_removed_row_never_holds_again
+        a_removal_since_a_position_is_remembered
         a_batch_that_contradicts_itself_is_refused
         a_batch_without_effect_takes_no_position;
     values:

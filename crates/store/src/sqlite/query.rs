@@ -7,7 +7,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::failure::store_error;
 use super::row::{count_at, name_at, row_at, row_if_any_at, version_of_sql};
 use super::tables::Tables;
-use crate::batch::View;
 use crate::contract::{Key, NameRange, NamedRow, Position, Row, StoreError, Version};
 
 /// What one connection sees.
@@ -59,7 +58,7 @@ impl Reading<'_> {
         read().map_err(store_error)
     }
 
-    fn version(&self, key: &Key) -> Result<Option<Version>, StoreError> {
+    pub(super) fn version(&self, key: &Key) -> Result<Option<Version>, StoreError> {
         const SQL: &str = "SELECT version FROM rows WHERE table_id = ?1 AND name = ?2";
         let Some(id) = self.tables.id(&key.table) else { return Ok(None) };
         let read = || {
@@ -106,16 +105,13 @@ impl Reading<'_> {
     }
 }
 
-impl View for Reading<'_> {
-    fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
-        Reading::row(self, key)
-    }
-
-    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError> {
-        Reading::version(self, key)
-    }
-
-    fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+impl Reading<'_> {
+    /// The first names of a range, in order, at most `limit`.
+    pub(super) fn names(
+        &self,
+        range: &NameRange,
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, StoreError> {
         self.range(range, "name", "ASC", limit, |row| name_at(row, 0))
     }
 }

@@ -16,9 +16,12 @@ use super::format::FileLock;
 use super::log::{self, Append, LogLimits};
 use super::query::Reading;
 use super::row::{State, version_to_sql};
-use crate::batch::{self, Effect};
-use crate::contract::{Batch, Change, CommitError, Key, Position, Row, StoreError};
+use crate::batch::{self, Effect, View};
+use crate::contract::{
+    Batch, Change, CommitError, Key, NameRange, Position, Row, StoreError, Version,
+};
 use crate::observe::Changed;
+use crate::tail::{self, Tail};
 
 /// A batch and who waits for it.
 pub(super) struct Job {
@@ -93,7 +96,7 @@ impl Writer {
         };
         let mut writing = Writing::new(&self.connection, &self.shared)?;
         for batch in batches {
-            let outcome = match batch::plan(batch, &mut writing.reading()) {
+            let outcome = match batch::plan(batch, &mut writing.view(&group.logged)) {
                 Ok(effects) => Ok(writing.write(&mut group, effects)?),
                 Err(CommitError::Store(error)) => return Err(error.into()),
                 Err(refused) => Err(refused),
@@ -201,6 +204,32 @@ fn answer(job: Job, outcome: Outcome) {
     let _ = job.reply.send(outcome);
 }
 
+/// The state within a group: the open transaction, and the changes that are not in the tail yet.
+struct GroupView<'c, 'g> {
+    reading: Reading<'c>,
+    tail: &'c Tail,
+    logged: &'g [Arc<Change>],
+}
+
+impl View for GroupView<'_, '_> {
+    fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
+        self.reading.row(key)
+    }
+
+    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError> {
+        self.reading.version(key)
+    }
+
+    fn removed_since(&mut self, key: &Key, since: Position) -> bool {
+        let newer = self.logged.iter().filter(|change| change.position > since);
+        newer.into_iter().any(|c| tail::removes(c, key)) || self.tail.removed_since(key, since)
+    }
+
+    fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        self.reading.names(range, limit)
+    }
+}
+
 /// The statements that write, prepared once per group.
 struct Writing<'c> {
     connection: &'c Connection,
@@ -224,8 +253,10 @@ impl<'c> Writing<'c> {
         })
     }
 
-    fn reading(&self) -> Reading<'c> {
-        Reading { connection: self.connection, tables: &self.shared.tables }
+    /// What the batches before have left, `logged` among them.
+    fn view<'g>(&self, logged: &'g [Arc<Change>]) -> GroupView<'c, 'g> {
+        let reading = Reading { connection: self.connection, tables: &self.shared.tables };
+        GroupView { reading, tail: &self.shared.tail, logged }
     }
 
     /// Writes one batch as the next commit of `group`; without effects it is none.
