@@ -60,8 +60,6 @@ reasons! {
     ResourceExists = "RESOURCE_EXISTS", AlreadyExists;
     /// The resource changed since it was read (etag, cas, or a concurrent write).
     Conflict = "CONFLICT", Aborted;
-    /// A parent still has children, and the request did not say `force`.
-    HasChildren = "HAS_CHILDREN", FailedPrecondition;
     /// The operation does not fit the state that the resource is in.
     FailedPrecondition = "FAILED_PRECONDITION", FailedPrecondition;
     /// A message, resource, page or list is larger than a limit.
