@@ -75,7 +75,7 @@ pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageRe
 /// What the loader says about a type that it left out.
 fn why_left_out(kind: &str, diagnostics: &[Diagnostic]) -> String {
     let singular = kind.rsplit('/').next().unwrap_or(kind);
-    let names_it = |d: &&Diagnostic| d.message.contains(kind) || d.message.contains(&format!("\"{singular}\""));
+    let names_it = |d: &&Diagnostic| d.message.contains(kind) || d.message.contains(&format!(".{singular}`"));
     match diagnostics.iter().find(names_it) {
         Some(diagnostic) => format!("not in the registry: {}", line(diagnostic)),
         None => "not in the registry, and no diagnostic says why".to_owned(),

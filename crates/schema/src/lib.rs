@@ -11,6 +11,7 @@ pub mod compare;
 pub mod diagnostic;
 pub mod export;
 pub mod http;
+pub mod id_pattern;
 pub mod load;
 pub mod model;
 pub mod pattern;

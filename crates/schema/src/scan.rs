@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
-use regex::RegexBuilder;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, code};
+use crate::id_pattern;
 use crate::imports::FileSet;
 use crate::manifest::{Manifest, ResourceSpec, VersionSpec};
 use crate::options::{self, MessageOptions, ResourceDescriptor, behavior};
@@ -15,9 +15,6 @@ use crate::pattern::Pattern;
 use crate::place;
 use crate::skeleton::{Age, NamingIndex, version_age};
 use crate::words;
-
-/// Largest compiled id pattern, in bytes; what is larger would be slow to match.
-const ID_PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// One version of a service, before types are linked to each other.
 #[derive(Debug)]
@@ -323,9 +320,7 @@ impl Scan<'_> {
         let Some(text) = candidates.into_iter().flatten().find(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        let compiled =
-            RegexBuilder::new(&format!("^(?:{text})$")).size_limit(ID_PATTERN_BYTES_MAX).build();
-        match compiled {
+        match id_pattern::compile(&text) {
             Ok(_) => Ok(Some(text)),
             Err(error) => {
                 let reason = error.to_string();

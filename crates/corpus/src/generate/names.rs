@@ -1,8 +1,8 @@
 //! Names that fit their patterns: every variable gets an id, and what a parent or a reference target is called.
 
+use bowline_schema::id_pattern;
 use bowline_schema::model::{Registry, ResourceType, Target};
 use bowline_schema::pattern::{Pattern, PatternSegment};
-use regex::Regex;
 
 /// A name with the parts that requests want by themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ fn own_id(ty: &ResourceType, segment: &PatternSegment, id: &str) -> String {
 /// An id that the type's id pattern allows, distinct for distinct `id` where the pattern leaves room for that.
 fn liked_id(ty: &ResourceType, id: &str) -> String {
     let Some(pattern) = &ty.id_pattern else { return id.to_owned() };
-    let Ok(regex) = Regex::new(&format!("^(?:{pattern})$")) else { return id.to_owned() };
+    let Ok(regex) = id_pattern::compile(pattern) else { return id.to_owned() };
     let salt = id.bytes().fold(0u32, |sum, byte| (sum * 31 + u32::from(byte)) % 10);
     let bases = [id].into_iter().chain(IDS.iter().copied());
     let salted = bases.flat_map(|base| [base.to_owned(), format!("{base}{salt}")]);

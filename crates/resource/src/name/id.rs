@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, RwLock};
 
+use bowline_schema::id_pattern;
 use bowline_schema::model::ResourceType;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::{ID_BYTES_MAX, NameError, WILDCARD};
 
 /// Most compiled id patterns that are kept; beyond it they are compiled each time.
 const ID_PATTERNS_MAX: usize = 4096;
-/// Largest compiled id pattern, in bytes.
-const ID_PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Checks the id of a resource that is about to be made.
 ///
@@ -67,8 +66,7 @@ fn compiled(pattern: &str) -> Option<Regex> {
         return found.clone();
     }
     drop(read);
-    let anchored = format!("^(?:{pattern})$");
-    let regex = RegexBuilder::new(&anchored).size_limit(ID_PATTERN_BYTES_MAX).build().ok();
+    let regex = id_pattern::compile(pattern).ok();
     let mut write = CACHE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     if write.len() < ID_PATTERNS_MAX {
         write.insert(pattern.to_owned(), regex.clone());
