@@ -14,6 +14,7 @@ use bowline_schema::model::ResourceType;
 use bowline_store::Row;
 use bytes::Bytes;
 use prost::Message;
+use prost_reflect::Kind;
 
 use super::errors;
 use super::request::{Request, field_name};
@@ -36,11 +37,17 @@ impl Selection {
     ) -> Result<Self, Status> {
         let fields = request.fields;
         let parent = request.text(&fields.parent);
-        let scope = Scope::of_parent(ty, &parent).map_err(|error| {
-            let field = field_name(&fields.parent, "parent");
-            Status::bad_field(Reason::InvalidParent, field, error.to_string())
-        })?;
-        let filter = parse_filter(ty, request, limits)?;
+        let mut filter = parse_filter(ty, request, limits)?;
+        let scope = match Scope::of_parent(ty, &parent) {
+            Ok(scope) => scope,
+            Err(error) => {
+                filter = filter_by_parent(ty, &parent, &filter).ok_or_else(|| {
+                    let field = field_name(&fields.parent, "parent");
+                    Status::bad_field(Reason::InvalidParent, field, error.to_string())
+                })?;
+                Scope::all(ty)
+            }
+        };
         Ok(Self { ty: ty.clone(), scope, filter, mask: parse_mask(ty, request)? })
     }
 
@@ -114,6 +121,20 @@ fn parse_filter(
     }
     Filter::parse(&text, ty)
         .map_err(|error| Status::bad_field(Reason::InvalidFilter, field(), error.to_string()))
+}
+
+/// For types whose parent is a field and not a part of the name (Resource Manager's projects): `filter`, and the parent.
+///
+/// `None` if the type has no such field.
+fn filter_by_parent(ty: &ResourceType, parent: &str, filter: &Filter) -> Option<Filter> {
+    let field = ty.message.get_field_by_name("parent")?;
+    if field.kind() != Kind::String || field.is_list() {
+        return None;
+    }
+    let escaped = parent.replace('\\', "\\\\").replace('"', "\\\"").replace('*', "\\*");
+    let by_parent = format!("parent = \"{escaped}\"");
+    let text = if filter.is_everything() { by_parent } else { format!("{by_parent} AND ({filter})") };
+    Filter::parse(&text, ty).ok()
 }
 
 fn parse_mask(ty: &Arc<ResourceType>, request: &Request<'_>) -> Result<Mask, Status> {
