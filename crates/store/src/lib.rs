@@ -2,6 +2,7 @@
 //!
 //! Start at [`contract`]. Nothing here knows resources, references or protocols.
 
+pub mod baseline;
 mod batch;
 pub mod cache;
 pub mod conformance;

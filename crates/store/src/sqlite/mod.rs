@@ -3,6 +3,7 @@
 //! A commit that was answered has been flushed to the disk (`synchronous = FULL`). Start at [`Sqlite`]; `writer` is where
 //! commits happen, `readers` where views come from, `log` what changes are read from when memory no longer has them.
 
+pub(crate) mod bare;
 mod checkpoint;
 mod executor;
 mod failure;

@@ -1,10 +1,14 @@
 //! What only the SQLite backend promises: durability, its file, its limits. The common promises are in `conformance`.
 
 use super::*;
-use crate::contract::{Table, Write};
+use crate::contract::{Changes, NameRange, Table, Write};
+
+fn table() -> Table {
+    Table { namespace: "v1".into(), kind: "Device".into() }
+}
 
 fn key(name: &str) -> Key {
-    Key { table: Table { namespace: "v1".into(), kind: "Device".into() }, name: name.into() }
+    Key { table: table(), name: name.into() }
 }
 
 fn put(name: &str, version: u64, body: &[u8]) -> Batch {
@@ -13,14 +17,29 @@ fn put(name: &str, version: u64, body: &[u8]) -> Batch {
     Batch { conditions: vec![], writes: vec![Write::Put { key: key(name), row }] }
 }
 
+/// A folder, and the path of a store in it.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    (folder, path)
+}
+
 fn open(path: &Path) -> Result<Sqlite, OpenError> {
-    Sqlite::open(path, SqliteOptions::default(), Seams::real())
+    open_with(path, SqliteOptions::default())
+}
+
+fn open_with(path: &Path, options: SqliteOptions) -> Result<Sqlite, OpenError> {
+    Sqlite::open(path, options, Seams::real())
+}
+
+/// The file as any other program sees it.
+fn outside(path: &Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(path).unwrap()
 }
 
 #[tokio::test]
 async fn a_row_and_its_position_survive_reopening() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("s.db");
+    let (_folder, path) = place();
     let store = open(&path).unwrap();
     let position = store.commit(put("a", 1, b"body")).await.unwrap();
     store.close().await.unwrap();
@@ -28,4 +47,241 @@ async fn a_row_and_its_position_survive_reopening() {
     assert_eq!(*store.head().borrow(), position);
     let (row, at) = store.get(&key("a")).await.unwrap();
     assert_eq!((&*row.unwrap().body, at), (&b"body"[..], position));
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_and_not_closed_keeps_what_was_acknowledged() {
+    let (_folder, path) = place();
+    let store = open(&path).unwrap();
+    store.commit(put("a", 1, b"body")).await.unwrap();
+    drop(store);
+    // The writer ends by itself, soon; until then the file is in use.
+    let deadline = Seams::real().clock.monotonic() + std::time::Duration::from_secs(10);
+    let store = loop {
+        match open(&path) {
+            Ok(store) => break store,
+            Err(OpenError::InUse { .. }) if Seams::real().clock.monotonic() < deadline => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(store.get(&key("a")).await.unwrap().0.is_some());
+}
+
+#[tokio::test]
+async fn every_commit_is_flushed_before_it_is_answered() {
+    let (_folder, path) = place();
+    let connection = format::open_writer(&path, &SqliteOptions::default(), &Seams::real()).unwrap();
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    // FULL: the write-ahead log is flushed by every COMMIT.
+    assert_eq!(pragma("synchronous"), Ok(2));
+    let mode: String =
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn a_store_is_open_once() {
+    let (_folder, path) = place();
+    let store = open(&path).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    store.close().await.unwrap();
+    open(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_and_left_alone() {
+    let (_folder, path) = place();
+    open(&path).unwrap().close().await.unwrap();
+    outside(&path).pragma_update(None, "user_version", format::FORMAT + 1).unwrap();
+    let error = open(&path).unwrap_err();
+    let expected = (format::FORMAT + 1, format::FORMAT);
+    assert!(
+        matches!(&error, OpenError::NewerFormat { found, known, .. } if (*found, *known) == expected),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_of_something_else_are_refused_and_left_alone() {
+    let (_folder, path) = place();
+    std::fs::write(&path, b"some text that is no database, but long enough to be looked at")
+        .unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    outside(&path).execute_batch("CREATE TABLE mine (a)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told() {
+    let (folder, _) = place();
+    let error = open(&folder.path().join("no/such/s.db")).unwrap_err();
+    assert!(matches!(error, OpenError::File { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn people_can_read_the_file_with_ordinary_tools_while_it_is_served() {
+    let (_folder, path) = place();
+    let store = open(&path).unwrap();
+    store.commit(put("projects/p", 7, b"body")).await.unwrap();
+    let read = outside(&path).query_row(
+        "SELECT kind, name, version, CAST(body AS TEXT) FROM rows JOIN tables ON id = table_id",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    );
+    let expected: (String, String, i64, String) =
+        ("Device".into(), "projects/p".into(), 7, "body".into());
+    assert_eq!(read.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_what_does_not_fit_and_goes_on() {
+    let (_folder, path) = place();
+    let options = SqliteOptions { size_max: Some(2 * 1024 * 1024), ..SqliteOptions::default() };
+    let store = open_with(&path, options).unwrap();
+    store.commit(put("small", 1, b"x")).await.unwrap();
+    let head = *store.head().borrow();
+    let (big, small) = (vec![1; 3 * 1024 * 1024], vec![1; 1000]);
+    // Together in one group, and yet each for itself.
+    let outcomes = futures::join!(
+        store.commit(put("a", 1, &small)),
+        store.commit(put("big", 1, &big)),
+        store.commit(put("b", 1, &small)),
+    );
+    assert!(outcomes.0.is_ok() && outcomes.2.is_ok(), "{outcomes:?}");
+    assert!(matches!(outcomes.1, Err(CommitError::Store(StoreError::Full))), "{outcomes:?}");
+    let mut snapshot = store.snapshot().await.unwrap();
+    let rows = snapshot.scan(&NameRange::all(table()), 10, false).await.unwrap();
+    let names: Vec<_> = rows.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["a", "b", "small"]);
+    let Changes::Page { changes, .. } = store.changes(head, 10).await.unwrap() else {
+        panic!("a page was expected")
+    };
+    assert_eq!(changes.len(), 2, "the refused batch is not in the log");
+}
+
+#[tokio::test]
+async fn a_store_that_filled_up_takes_writes_again_once_there_is_room() {
+    let (_folder, path) = place();
+    let options = SqliteOptions {
+        size_max: Some(1024 * 1024),
+        log_changes_max: 4,
+        ..SqliteOptions::default()
+    };
+    let store = open_with(&path, options).unwrap();
+    let mut written = 0;
+    let full = loop {
+        match store.commit(put(&format!("r{written}"), 1, &[7; 100_000])).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100, "the limit does not hold");
+    };
+    assert!(matches!(full, CommitError::Store(StoreError::Full)), "{full}");
+    let removals = (0..written).map(|n| Write::Remove { key: key(&format!("r{n}")) });
+    for removal in removals {
+        // Removing may itself find no room for its line in the log; the next one has then made some.
+        let _ = store.commit(Batch { conditions: vec![], writes: vec![removal] }).await;
+    }
+    store.commit(put("again", 1, b"x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_on_disk_stays_within_its_limits() {
+    let (_folder, path) = place();
+    let options = SqliteOptions { log_bytes_max: 50_000, ..SqliteOptions::default() };
+    let store = open_with(&path, options).unwrap();
+    for version in 0..400 {
+        store.commit(put("a", version, &[3; 1000])).await.unwrap();
+    }
+    let head = store.head().borrow().sequence;
+    let Changes::TooOld { oldest } = store.changes(Position::default(), 1).await.unwrap() else {
+        panic!("the log should have been cut")
+    };
+    store.close().await.unwrap();
+    let lines = outside(&path)
+        .query_row("SELECT count(*), sum(length(after_body)) FROM log", [], |row| {
+            Ok((row::count_at(row, 0)?, row::count_at(row, 1)?))
+        })
+        .unwrap();
+    assert!(lines.1 <= 50_000 && lines.0 > 10, "{lines:?}");
+    assert_eq!(lines.0, head - oldest.sequence);
+    let store = open(&path).unwrap();
+    let too_old = store.changes(Position::default(), 1).await.unwrap();
+    assert_eq!(too_old, Changes::TooOld { oldest }, "what was cut stays cut after reopening");
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_starts_over_and_does_not_grow_with_what_was_written() {
+    let (folder, path) = place();
+    let options = SqliteOptions { checkpoint_pages: 50, ..SqliteOptions::default() };
+    let store = open_with(&path, options).unwrap();
+    for version in 0..600 {
+        store.commit(put(&format!("r{}", version % 10), version, &[5; 4000])).await.unwrap();
+    }
+    let bytes = std::fs::metadata(folder.path().join("s.db-wal")).unwrap().len();
+    assert!(bytes < 200 * 4096, "600 commits of more than two pages left {bytes} bytes");
+}
+
+#[tokio::test]
+async fn a_snapshot_keeps_its_view_while_checkpoints_go_on() {
+    let (_folder, path) = place();
+    let options = SqliteOptions { checkpoint_pages: 1, ..SqliteOptions::default() };
+    let store = open_with(&path, options).unwrap();
+    store.commit(put("a", 1, b"old")).await.unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+    for version in 2..50 {
+        store.commit(put("a", version, b"new")).await.unwrap();
+    }
+    let seen = snapshot.batch_get(&[key("a")]).await.unwrap();
+    assert_eq!(seen[0].as_ref().map(|row| row.version), Some(1));
+}
+
+#[tokio::test]
+async fn one_row_can_be_read_while_all_snapshots_are_held() {
+    let (_folder, path) = place();
+    let options = SqliteOptions { snapshots_max: 1, reads_max: 1, ..SqliteOptions::default() };
+    let store = open_with(&path, options).unwrap();
+    store.commit(put("a", 1, b"x")).await.unwrap();
+    let _held = store.snapshot().await.unwrap();
+    assert!(store.get(&key("a")).await.unwrap().0.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_whose_caller_gave_up_returns_its_connection() {
+    let (_folder, path) = place();
+    let options = SqliteOptions { snapshots_max: 1, ..SqliteOptions::default() };
+    let store = open_with(&path, options).unwrap();
+    for _ in 0..20 {
+        let mut snapshot = store.snapshot().await.unwrap();
+        let all = NameRange::all(table());
+        // Polled once, then dropped while a thread works on it.
+        let _ = futures::poll!(snapshot.scan(&all, 10, false));
+    }
+    // Waits for ever if a connection was lost.
+    let last = tokio::time::timeout(std::time::Duration::from_secs(20), store.snapshot());
+    assert!(last.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_dropped_commit_happens_wholly_or_not_and_holds_up_nobody() {
+    let (_folder, path) = place();
+    let store = open(&path).unwrap();
+    for version in 0..50 {
+        let mut writes = put("a", version, b"x").writes;
+        writes.extend(put("b", version, b"x").writes);
+        let _ = futures::poll!(store.commit(Batch { conditions: vec![], writes }));
+    }
+    store.commit(put("last", 1, b"x")).await.unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+    let rows = snapshot.batch_get(&[key("a"), key("b"), key("last")]).await.unwrap();
+    assert_eq!(rows[0], rows[1]);
+    assert!(rows[2].is_some());
 }

@@ -1,0 +1,223 @@
+//! How many durable creates a second, and how fast each, beside the bare SQLite loop with the same rows.
+//!
+//! `cargo run --release -p bowline-store --example rate [FOLDER] [ROWS]`
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(clippy::disallowed_methods, reason = "it measures with the real clock and tasks")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bowline_base::Seams;
+use bowline_store::baseline::{BaselineOptions, create_rows};
+use bowline_store::{
+    Backend, Batch, CacheOptions, Cached, Condition, Key, Row, Sqlite, SqliteOptions, Table, Write,
+};
+use hdrhistogram::Histogram;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+const BODY_BYTES: usize = 600;
+
+/// Microseconds of processor time that threads of this process have used, where the system tells; `name`: only those.
+///
+/// On a busy machine this says more than rates do.
+fn cpu_micros(name: Option<&str>) -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let used = tasks.flatten().filter_map(|task| {
+        let comm = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanos: f64 = used.split(' ').next()?.parse().ok()?;
+        name.is_none_or(|name| comm.trim() == name).then_some(nanos / 1000.0)
+    });
+    used.sum()
+}
+
+fn main() -> Result<(), Failed> {
+    let mut args = std::env::args().skip(1);
+    let folder = PathBuf::from(args.next().unwrap_or_else(|| "target/rate".to_owned()));
+    let rows: u64 = args.next().map_or(Ok(60_000), |n| n.parse())?;
+    std::fs::create_dir_all(&folder)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    for (clients, rows) in [(1, rows / 20), (64, rows), (256, rows)] {
+        let raw = raw(&folder, rows, clients, true)?;
+        let bare = raw_rate(&folder, rows, clients)?;
+        let (store, times) = runtime.block_on(closed_loop(&folder, rows, clients))?;
+        println!(
+            "{clients:>4} clients: store {store:>7.0}/s  bare loop {raw:>7.0}/s (without log {bare:>7.0}/s)  \
+             ratio {:.2}  {}",
+            store / raw,
+            quantiles(&times)
+        );
+        if clients == 256 {
+            let rate = store * 0.7;
+            let times = runtime.block_on(open_loop(&folder, rows, rate))?;
+            println!("at 70 % of that ({rate:.0}/s): {}", quantiles(&times));
+        }
+    }
+    runtime.block_on(reads(&folder))
+}
+
+fn raw_rate(folder: &Path, rows: u64, clients: u64) -> Result<f64, Failed> {
+    raw(folder, rows, clients, false)
+}
+
+fn raw(folder: &Path, rows: u64, group: u64, with_log: bool) -> Result<f64, Failed> {
+    let path = fresh(folder, "raw.db");
+    let options = BaselineOptions { rows, group, with_log };
+    let cpu = cpu_micros(None);
+    let time = create_rows(&path, options, &Seams::real(), |n| (name(n), row(n)))?;
+    println!(
+        "      bare loop: {:.1} us of processor per row",
+        (cpu_micros(None) - cpu) / rows as f64
+    );
+    Ok(rows as f64 / time.as_secs_f64())
+}
+
+/// A path at which there is no store.
+fn fresh(folder: &Path, name: &str) -> PathBuf {
+    for end in ["", "-wal", "-shm", ".lock"] {
+        // It need not be there.
+        let _ = std::fs::remove_file(folder.join(format!("{name}{end}")));
+    }
+    folder.join(name)
+}
+
+fn mixed(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+/// Names in random order, as ids that people or machines choose are.
+fn name(n: u64) -> String {
+    format!("projects/p{}/devices/{:016x}", n % 100, mixed(n + 1))
+}
+
+fn row(n: u64) -> Row {
+    let body: Vec<u8> =
+        (0..BODY_BYTES as u64 / 8).flat_map(|at| mixed(n * 1000 + at).to_le_bytes()).collect();
+    Row { version: n + 1, body: body.into(), aside: bytes::Bytes::new() }
+}
+
+fn key(n: u64) -> Key {
+    let table = Table { namespace: "v1".into(), kind: "devices.example.com/Device".into() };
+    Key { table, name: name(n).into() }
+}
+
+fn create(n: u64) -> Batch {
+    let key = key(n);
+    Batch {
+        conditions: vec![Condition::RowAbsent { key: key.clone() }],
+        writes: vec![Write::Put { key, row: row(n) }],
+    }
+}
+
+fn open(folder: &Path, name: &str) -> Result<Arc<Cached<Sqlite>>, Failed> {
+    let store = Sqlite::open(fresh(folder, name), SqliteOptions::default(), Seams::real())?;
+    Ok(Arc::new(Cached::new(store, CacheOptions::default())))
+}
+
+fn times() -> Result<Histogram<u64>, Failed> {
+    Ok(Histogram::new(3)?)
+}
+
+/// Each client creates its next row when the last one is done.
+async fn closed_loop(
+    folder: &Path,
+    rows: u64,
+    clients: u64,
+) -> Result<(f64, Histogram<u64>), Failed> {
+    let store = open(folder, "store.db")?;
+    let next = Arc::new(AtomicU64::new(0));
+    let (begun, cpu) = (Instant::now(), cpu_micros(None));
+    let tasks: Vec<_> = (0..clients)
+        .map(|_| {
+            let (store, next) = (store.clone(), next.clone());
+            tokio::spawn(async move {
+                let mut times = times()?;
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= rows {
+                        return Ok::<_, Failed>(times);
+                    }
+                    let begun = Instant::now();
+                    store.commit(create(n)).await?;
+                    times.record(micros(begun.elapsed()))?;
+                }
+            })
+        })
+        .collect();
+    let mut all = times()?;
+    for task in tasks {
+        all.add(task.await??)?;
+    }
+    let rate = rows as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "      store: {:.1} us of processor per row, {:.1} of them the writer's",
+        (cpu_micros(None) - cpu) / rows as f64,
+        cpu_micros(Some("store-writer")) / rows as f64
+    );
+    store.close().await?;
+    Ok((rate, all))
+}
+
+/// Creates start at a fixed rate, whether or not earlier ones are done; waiting to start counts.
+async fn open_loop(folder: &Path, rows: u64, rate: f64) -> Result<Histogram<u64>, Failed> {
+    let store = open(folder, "paced.db")?;
+    let begun = Instant::now();
+    let mut tasks = Vec::new();
+    for n in 0..rows {
+        let due = begun + Duration::from_secs_f64(n as f64 / rate);
+        if due > Instant::now() {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let store = store.clone();
+        tasks.push(tokio::spawn(async move {
+            store.commit(create(n)).await?;
+            Ok::<_, Failed>(due.elapsed())
+        }));
+    }
+    let mut all = times()?;
+    for task in tasks {
+        all.record(micros(task.await??))?;
+    }
+    store.close().await?;
+    Ok(all)
+}
+
+/// Gets that miss and gets that hit the cache.
+async fn reads(folder: &Path) -> Result<(), Failed> {
+    const ROWS: u64 = 5_000;
+    let store = open(folder, "reads.db")?;
+    futures::future::try_join_all((0..ROWS).map(|n| store.commit(create(n)))).await?;
+    for what in ["miss", "hit"] {
+        let begun = Instant::now();
+        for n in 0..ROWS {
+            store.get(&key(n)).await?;
+        }
+        println!("get, {what}: {:.2} us", begun.elapsed().as_secs_f64() * 1e6 / ROWS as f64);
+    }
+    let keys: Vec<_> = (0..ROWS).map(key).collect();
+    let begun = Instant::now();
+    let found = keys.iter().filter(|key| store.cached(&key.table, &key.name).is_some()).count();
+    let each = begun.elapsed().as_secs_f64() * 1e6 / ROWS as f64;
+    println!("cached: {each:.2} us, {found} of {ROWS} found");
+    store.close().await?;
+    Ok(())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn quantiles(times: &Histogram<u64>) -> String {
+    let at = |q| times.value_at_quantile(q) as f64 / 1000.0;
+    format!(
+        "p50 {:.1} ms  p99 {:.1} ms  p99.9 {:.1} ms  max {:.1} ms",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        times.max() as f64 / 1000.0
+    )
+}
