@@ -26,6 +26,8 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 struct Kept {
     changes: VecDeque<Arc<Change>>,
+    /// Those of `changes` that removed a row.
+    removals: VecDeque<Arc<Change>>,
     bytes: usize,
     /// Every change after this one is in `changes`.
     oldest: Position,
@@ -46,7 +48,8 @@ pub(crate) enum Found {
 impl Tail {
     /// An empty tail whose log ends at `head`.
     pub(crate) fn new(head: Position, limits: TailLimits) -> Self {
-        let kept = Kept { changes: VecDeque::new(), bytes: 0, oldest: head, head };
+        let (changes, removals) = (VecDeque::new(), VecDeque::new());
+        let kept = Kept { changes, removals, bytes: 0, oldest: head, head };
         Self { kept: RwLock::new(kept), head: watch::Sender::new(head), limits }
     }
 
@@ -55,6 +58,9 @@ impl Tail {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             kept.bytes += size(&change);
+            if change.after.is_none() {
+                kept.removals.push_back(change.clone());
+            }
             kept.changes.push_back(change);
         }
         kept.head = head;
@@ -78,11 +84,10 @@ impl Tail {
 
     /// Whether the row was removed after `since`; `true` also if the tail does not reach back that far.
     ///
-    /// Cost: the changes since then, which are few for a position that was the head a moment ago.
+    /// Cost: the removals since then, which are few for a position that was the head a moment ago.
     pub(crate) fn removed_since(&self, key: &Key, since: Position) -> bool {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let newer = kept.changes.iter().rev().take_while(|change| change.position > since);
-        since < kept.oldest || newer.into_iter().any(|change| removes(change, key))
+        since < kept.oldest || is_removed_since(kept.removals.iter(), key, since)
     }
 
     /// Changes after `after`: about `limit`, whole commits, at least one commit if there is any.
@@ -124,14 +129,19 @@ impl Kept {
             while let Some(change) = self.changes.pop_front_if(|c| c.position == dropped) {
                 self.bytes -= size(&change);
             }
+            while self.removals.pop_front_if(|c| c.position == dropped).is_some() {}
             self.oldest = dropped;
         }
     }
 }
 
-/// Whether the change removes this row.
-pub(crate) fn removes(change: &Change, key: &Key) -> bool {
-    change.after.is_none() && change.key == *key
+/// Whether one of `removals`, changes in commit order, is of `key` and after `since`.
+pub(crate) fn is_removed_since<'c>(
+    removals: impl DoubleEndedIterator<Item = &'c Arc<Change>>,
+    key: &Key,
+    since: Position,
+) -> bool {
+    removals.rev().take_while(|change| change.position > since).any(|change| change.key == *key)
 }
 
 /// Bytes that a change holds in memory, about.

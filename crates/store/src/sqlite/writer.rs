@@ -54,6 +54,8 @@ struct Group {
     changed: Vec<Changed>,
     /// Changes of tables that are in the log.
     logged: Vec<Arc<Change>>,
+    /// Those of them that removed a row.
+    removals: Vec<Arc<Change>>,
 }
 
 impl Writer {
@@ -93,10 +95,11 @@ impl Writer {
             state: self.state,
             changed: Vec::new(),
             logged: Vec::new(),
+            removals: Vec::new(),
         };
         let mut writing = Writing::new(&self.connection, &self.shared)?;
         for batch in batches {
-            let outcome = match batch::plan(batch, &mut writing.view(&group.logged)) {
+            let outcome = match batch::plan(batch, &mut writing.view(&group.removals)) {
                 Ok(effects) => Ok(writing.write(&mut group, effects)?),
                 Err(CommitError::Store(error)) => return Err(error.into()),
                 Err(refused) => Err(refused),
@@ -204,11 +207,11 @@ fn answer(job: Job, outcome: Outcome) {
     let _ = job.reply.send(outcome);
 }
 
-/// The state within a group: the open transaction, and the changes that are not in the tail yet.
+/// The state within a group: the open transaction, and the removals that are not in the tail yet.
 struct GroupView<'c, 'g> {
     reading: Reading<'c>,
     tail: &'c Tail,
-    logged: &'g [Arc<Change>],
+    removals: &'g [Arc<Change>],
 }
 
 impl View for GroupView<'_, '_> {
@@ -221,8 +224,8 @@ impl View for GroupView<'_, '_> {
     }
 
     fn removed_since(&mut self, key: &Key, since: Position) -> bool {
-        let newer = self.logged.iter().filter(|change| change.position > since);
-        newer.into_iter().any(|c| tail::removes(c, key)) || self.tail.removed_since(key, since)
+        tail::is_removed_since(self.removals.iter(), key, since)
+            || self.tail.removed_since(key, since)
     }
 
     fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
@@ -253,10 +256,10 @@ impl<'c> Writing<'c> {
         })
     }
 
-    /// What the batches before have left, `logged` among them.
-    fn view<'g>(&self, logged: &'g [Arc<Change>]) -> GroupView<'c, 'g> {
+    /// What the batches before have left, `removals` among them.
+    fn view<'g>(&self, removals: &'g [Arc<Change>]) -> GroupView<'c, 'g> {
         let reading = Reading { connection: self.connection, tables: &self.shared.tables };
-        GroupView { reading, tail: &self.shared.tail, logged }
+        GroupView { reading, tail: &self.shared.tail, removals }
     }
 
     /// Writes one batch as the next commit of `group`; without effects it is none.
@@ -315,7 +318,11 @@ impl<'c> Writing<'c> {
         let id =
             table.ok_or_else(|| StoreError::Corrupt("a written table has no number".into()))?;
         self.append.line(&mut group.state, index, id, &change)?;
-        group.logged.push(Arc::new(change));
+        let change = Arc::new(change);
+        if change.after.is_none() {
+            group.removals.push(change.clone());
+        }
+        group.logged.push(change);
         Ok(())
     }
 }
