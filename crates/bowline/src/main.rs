@@ -1,1 +1,7 @@
-fn main() {}
+//! The `bowline` program: nothing but the way into [`cli`].
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

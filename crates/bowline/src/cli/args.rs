@@ -1,0 +1,390 @@
+//! What the command line looks like: every command, argument and flag, with the help that users read.
+//!
+//! No behaviour here; `super::run` dispatches, `super::verbs` acts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Serve AIP protos as a durable, watchable API, and talk to one.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the services in the given folders, on one port
+    Up(UpArgs),
+    /// Check, show or export the schema of service folders
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Show resources by name
+    Get(GetArgs),
+    /// List the resources of a type
+    List(ListArgs),
+    /// Create a resource
+    Create(CreateArgs),
+    /// Create or update resources so that they are as the files say
+    #[command(after_long_help = APPLY_HELP)]
+    Apply(ApplyArgs),
+    /// Change fields of a resource
+    Update(UpdateArgs),
+    /// Delete resources by name
+    Delete(DeleteArgs),
+    /// Follow the changes of a type or of one resource
+    Watch(WatchArgs),
+    /// List the types that the server has, or describe one
+    Api(ApiArgs),
+    /// Print the completion script of a shell
+    Completion {
+        /// The shell to write for
+        shell: Shell,
+    },
+}
+
+const APPLY_HELP: &str = "\
+A document is a mapping with `kind: devices.example.com/Device` (or `type:`), optionally \
+`apiVersion: v1`, the `name`, and fields of the resource. YAML files may hold many documents; JSON \
+may be a list, or `{\"items\": [...]}`. Fields that a document leaves out are left as they are; \
+lists and maps that it gives are taken as a whole. Parents and referenced resources go first.";
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Folders of services, or descriptor sets (`*.binpb`)
+    #[arg(value_name = "FOLDER", required = true)]
+    pub(crate) folders: Vec<PathBuf>,
+    /// Address to serve on; port 0 takes a free one
+    #[arg(long, env = "BOWLINE_LISTEN", default_value = "127.0.0.1:7400")]
+    pub(crate) listen: SocketAddr,
+    /// Folder of the database
+    #[arg(long, env = "BOWLINE_DATA", default_value = "./bowline-data")]
+    pub(crate) data: PathBuf,
+    /// Keep everything in memory instead of `--data`; nothing survives the process
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// Sample data: files or folders that are applied as `bowline apply -f` does, if there is no data yet
+    #[arg(long, value_name = "PATH")]
+    pub(crate) seed: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Report every problem of the schema, and what changes between versions
+    Check {
+        /// Folders of services, or descriptor sets
+        #[arg(value_name = "FOLDER", required = true)]
+        folders: Vec<PathBuf>,
+        /// Fail on warnings too
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Show services, types, patterns, references and methods
+    Show {
+        /// Folders of services, or descriptor sets
+        #[arg(value_name = "FOLDER", required = true)]
+        folders: Vec<PathBuf>,
+    },
+    /// Write the descriptor set and all `.proto` files, for client generators
+    Export {
+        /// Folders of services, or descriptor sets
+        #[arg(value_name = "FOLDER", required = true)]
+        folders: Vec<PathBuf>,
+        /// Folder to write to; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+/// How to reach a server; part of every client command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Address of the server
+    #[arg(
+        long,
+        env = "BOWLINE_SERVER",
+        default_value = "http://127.0.0.1:7400",
+        value_name = "URL"
+    )]
+    pub(crate) server: String,
+    /// Longest time that one request may take (`500ms`, `30s`, `2m`)
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// API version to use instead of the newest
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) api_version: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// More columns, nothing shortened
+    Wide,
+    /// Proto3 JSON
+    Json,
+    /// The same as YAML documents; `bowline apply` takes them back
+    Yaml,
+    /// Names only, one a line
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// `NAME...`, or `TYPE NAME...`
+    #[arg(required = true, value_name = "TYPE|NAME")]
+    pub(crate) targets: Vec<String>,
+    /// Parent of names that are given as bare ids
+    #[arg(long)]
+    pub(crate) parent: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// The type: singular, plural or kind, in any case
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: String,
+    /// Only below this parent; `-` stands for any id (`projects/p/regions/-`)
+    #[arg(long)]
+    pub(crate) parent: Option<String>,
+    /// Only what matches, in AIP-160's language
+    #[arg(long)]
+    pub(crate) filter: Option<String>,
+    /// Order, as in `display_name, metadata.create_time desc`
+    #[arg(long)]
+    pub(crate) order_by: Option<String>,
+    /// Resources asked for in one request
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) page_size: Option<u32>,
+    /// Print at most so many resources
+    #[arg(long, default_value_t = 500, value_name = "N", conflicts_with = "all")]
+    pub(crate) limit: u64,
+    /// Print all there are
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Go on where an earlier list stopped
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) page_token: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Where the fields of a resource come from.
+#[derive(Debug, Args)]
+pub(crate) struct BodyArgs {
+    /// YAML or JSON file with the fields; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Set one field: `spec.model=x`, `labels.env=prod`, `tags=["a","b"]`, `note=null`
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The type; may be left out if the file says it
+    #[arg(value_name = "TYPE", required_unless_present = "file")]
+    pub(crate) kind: Option<String>,
+    /// Parent of the new resource
+    #[arg(long)]
+    pub(crate) parent: Option<String>,
+    /// Id of the new resource; left out, the server makes one
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) body: BodyArgs,
+    /// Check on the server, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// Files, or folders that are searched for `.yaml`, `.yml` and `.json`; `-` reads standard input
+    #[arg(short, long = "file", required = true, value_name = "FILE|DIR")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Show what would be done, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// `NAME`, or `TYPE NAME`
+    #[arg(required = true, num_args = 1..=2, value_name = "TYPE|NAME")]
+    pub(crate) targets: Vec<String>,
+    /// Parent of a name that is given as a bare id
+    #[arg(long)]
+    pub(crate) parent: Option<String>,
+    #[command(flatten)]
+    pub(crate) body: BodyArgs,
+    /// Fields to write, comma separated; left out, the fields that are given. `*` replaces everything
+    #[arg(long, value_name = "PATHS")]
+    pub(crate) mask: Option<String>,
+    /// Refuse if the resource is not at this etag any more
+    #[arg(long)]
+    pub(crate) etag: Option<String>,
+    /// Create the resource if it is not there
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    /// Check on the server, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// `NAME...`, or `TYPE NAME...`
+    #[arg(required = true, value_name = "TYPE|NAME")]
+    pub(crate) targets: Vec<String>,
+    /// Parent of names that are given as bare ids
+    #[arg(long)]
+    pub(crate) parent: Option<String>,
+    /// Delete the children too
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Succeed if the resource is not there
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    /// Refuse if the resource is not at this etag any more
+    #[arg(long)]
+    pub(crate) etag: Option<String>,
+    /// Check on the server, delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// A type, a name, or `TYPE NAME`
+    #[arg(required = true, num_args = 1..=2, value_name = "TYPE|NAME")]
+    pub(crate) targets: Vec<String>,
+    /// Only below this parent; `-` stands for any id
+    #[arg(long)]
+    pub(crate) parent: Option<String>,
+    /// Only what matches, in AIP-160's language
+    #[arg(long)]
+    pub(crate) filter: Option<String>,
+    /// Stop once everything that is there now has been printed
+    #[arg(long)]
+    pub(crate) until_current: bool,
+    /// Stop after so many changes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ApiArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ApiCommand>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiCommand {
+    /// List services, types, patterns and verbs (the default)
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show patterns, methods and fields of a type
+    Describe {
+        /// The type: singular, plural or kind, in any case
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+}
+
+/// Reads `500ms`, `30s`, `2m` and the like; zero and negative times make no sense for a request.
+fn duration(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration =
+        text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    match Duration::try_from(signed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("must be more than zero".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_positive() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("0s").is_err());
+        assert!(duration("-1s").is_err());
+        assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn list_is_not_both_limited_and_unlimited() {
+        let parsed = Cli::try_parse_from(["bowline", "list", "devices", "--all", "--limit", "3"]);
+        assert!(parsed.is_err());
+    }
+
+    #[test]
+    fn a_create_without_type_needs_a_file() {
+        assert!(Cli::try_parse_from(["bowline", "create", "--id", "x"]).is_err());
+        assert!(Cli::try_parse_from(["bowline", "create", "-f", "-"]).is_ok());
+    }
+}

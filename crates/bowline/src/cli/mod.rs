@@ -1,0 +1,122 @@
+//! The command line: parses arguments, runs one command, ends with its exit code.
+//!
+//! `bowline up` and `bowline schema` use the library; all other commands are clients of a server over its public API, found
+//! by gRPC reflection. Start at [`run`]; each client command has its file in [`verbs`].
+
+mod apply_order;
+mod args;
+mod calls;
+mod catalog;
+mod client;
+mod columns;
+mod comments;
+mod documents;
+mod error;
+mod fields;
+mod json;
+mod print;
+mod reflect;
+mod report;
+mod say;
+mod schema;
+mod set;
+#[cfg(test)]
+mod testing;
+mod up;
+mod verbs;
+mod watch_state;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use futures::future::LocalBoxFuture;
+
+use args::{Cli, Command, Shell};
+use error::{Error, exit};
+
+/// Runs the command of this process's arguments. Wrong usage ends the process with code 2.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let result = execute(cli.command, &mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => {
+            // What was printed before the failure is still worth having.
+            let _ = out.flush();
+            if !error.is_broken_pipe() {
+                say::failure(&error);
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(command: Command, out: &mut dyn Write) -> Result<(), Error> {
+    match command {
+        Command::Up(args) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            block_on(&mut builder, Box::pin(up::run(args, out)))
+        }
+        Command::Schema(command) => schema::run(command, out),
+        Command::Completion { shell } => completion(shell, out),
+        client => {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            block_on(&mut builder, client_command(client, out))
+        }
+    }
+}
+
+fn block_on(
+    builder: &mut tokio::runtime::Builder,
+    command: LocalBoxFuture<'_, Result<(), Error>>,
+) -> Result<(), Error> {
+    builder.enable_all().build().map_err(Error::Runtime)?.block_on(command)
+}
+
+/// Boxed, since the commands differ much in size.
+fn client_command(command: Command, out: &mut dyn Write) -> LocalBoxFuture<'_, Result<(), Error>> {
+    match command {
+        Command::Get(args) => Box::pin(verbs::get::run(args, out)),
+        Command::List(args) => Box::pin(verbs::list::run(args, out)),
+        Command::Create(args) => Box::pin(verbs::create::run(args, out)),
+        Command::Apply(args) => Box::pin(verbs::apply::run(args, out)),
+        Command::Update(args) => Box::pin(verbs::update::run(args, out)),
+        Command::Delete(args) => Box::pin(verbs::delete::run(args, out)),
+        Command::Watch(args) => Box::pin(verbs::watch::run(args, out)),
+        Command::Api(args) => Box::pin(verbs::api::run(args, out)),
+        Command::Up(_) | Command::Schema(_) | Command::Completion { .. } => {
+            Box::pin(async { Ok(()) })
+        }
+    }
+}
+
+fn completion(shell: Shell, out: &mut dyn Write) -> Result<(), Error> {
+    let mut script = Vec::new();
+    let mut command = Cli::command();
+    let generator = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+        Shell::Powershell => clap_complete::Shell::PowerShell,
+    };
+    clap_complete::generate(generator, &mut command, "bowline", &mut script);
+    out.write_all(&script)?;
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shell_gets_a_script_that_knows_the_commands() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Powershell] {
+            let mut out = Vec::new();
+            completion(shell, &mut out).unwrap();
+            let script = String::from_utf8(out).unwrap();
+            assert!(script.contains("watch") && script.contains("completion"), "{shell:?}");
+        }
+    }
+}

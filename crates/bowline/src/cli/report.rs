@@ -1,0 +1,233 @@
+//! Printing a failure for people: code, reason, message, each bad field, what to do. Never a debug dump.
+
+use std::fmt::Write as _;
+
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::error::Error;
+
+/// Most violations of one kind that are printed; more help nobody.
+const VIOLATIONS_MAX: usize = 20;
+
+/// Renders `error` as the lines that go to standard error, without the final line break.
+pub(crate) fn render(error: &Error, color: bool) -> String {
+    let label = if color { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    let mut text = match error {
+        Error::Server(status) => format!("{label} {}", clean(&server_line(status))),
+        other => format!("{label} {}", clean(&bowline_base::chain(other).to_string())),
+    };
+    for line in notes(error) {
+        let _ = write!(text, "\n  {}", clean(&line));
+    }
+    text
+}
+
+/// What a server says reaches a terminal: control characters other than line breaks are shown, not obeyed.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(
+            |c| {
+                if c.is_control() && c != '\n' && c != '\t' {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            },
+        )
+        .collect()
+}
+
+/// `NOT_FOUND (RESOURCE_NOT_FOUND): no device is called ...`
+fn server_line(status: &tonic::Status) -> String {
+    let code = code_name(status.code());
+    match status.get_details_error_info() {
+        Some(info) if !info.reason.is_empty() => {
+            format!("{code} ({}): {}", info.reason, status.message())
+        }
+        _ => format!("{code}: {}", status.message()),
+    }
+}
+
+fn notes(error: &Error) -> Vec<String> {
+    match error {
+        Error::UnknownType { near, .. } if near.is_empty() => {
+            vec!["hint: `bowline api` lists the types of the server".to_owned()]
+        }
+        Error::UnknownType { near, .. } => {
+            vec![format!("hint: did you mean {}? `bowline api` lists all types", near.join(" or "))]
+        }
+        Error::AmbiguousType { candidates, .. } => {
+            vec![format!("hint: say which one: {}", candidates.join(", "))]
+        }
+        Error::UnknownVersion { known, .. } => vec![format!("hint: it has {}", known.join(", "))],
+        Error::UnknownName { near, .. } => {
+            near.iter().map(|p| format!("a name may look like {p}")).collect()
+        }
+        Error::AmbiguousName { candidates, .. } => {
+            vec![format!("hint: put the type before the name: {}", candidates.join(", "))]
+        }
+        Error::NameOfOtherType { patterns, .. } => {
+            patterns.iter().map(|p| format!("its names look like {p}")).collect()
+        }
+        Error::NoMethod { .. } => {
+            vec!["hint: `bowline api describe TYPE` shows its methods".to_owned()]
+        }
+        Error::Connect { .. } => {
+            vec![
+                "hint: is it running? `bowline up FOLDER` starts one; --server says where it is"
+                    .to_owned(),
+            ]
+        }
+        Error::Server(status) => server_notes(status),
+        _ => Vec::new(),
+    }
+}
+
+fn server_notes(status: &tonic::Status) -> Vec<String> {
+    let details = status.get_error_details();
+    let mut lines = Vec::new();
+    push_violations(&mut lines, &details);
+    if let Some(resource) = details.resource_info() {
+        lines.push(format!("resource: {} {}", resource.resource_type, resource.resource_name));
+    }
+    if let Some(after) = details.retry_info().and_then(|retry| retry.retry_delay) {
+        lines.push(format!("try again in {}", human_seconds(after)));
+    }
+    if let Some(help) = details.help() {
+        lines.extend(help.links.iter().map(|link| format!("help: {}", link.url)));
+    }
+    match details.error_info() {
+        Some(info) if is_reason(&info.reason) => {
+            lines.push(format!("page: docs/errors/{}.md", info.reason));
+        }
+        _ => {}
+    }
+    lines
+}
+
+fn push_violations(lines: &mut Vec<String>, details: &ErrorDetails) {
+    if let Some(bad) = details.bad_request() {
+        let shown = bad.field_violations.iter().take(VIOLATIONS_MAX);
+        lines.extend(shown.map(|v| match v.field.as_str() {
+            "" => v.description.clone(),
+            field => format!("field {field}: {}", v.description),
+        }));
+        push_rest(lines, bad.field_violations.len());
+    }
+    if let Some(failure) = details.precondition_failure() {
+        let shown = failure.violations.iter().take(VIOLATIONS_MAX);
+        lines.extend(
+            shown.map(|v| format!("blocked by {} ({}): {}", v.subject, v.r#type, v.description)),
+        );
+        push_rest(lines, failure.violations.len());
+    }
+}
+
+fn push_rest(lines: &mut Vec<String>, total: usize) {
+    if total > VIOLATIONS_MAX {
+        lines.push(format!("... and {} more", total - VIOLATIONS_MAX));
+    }
+}
+
+/// Whether the reason is one of this project, which has a page for each.
+fn is_reason(name: &str) -> bool {
+    bowline_base::Reason::ALL.iter().any(|reason| reason.name() == name)
+}
+
+fn human_seconds(duration: std::time::Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}
+
+pub(crate) fn code_name(code: tonic::Code) -> &'static str {
+    match code {
+        tonic::Code::Ok => "OK",
+        tonic::Code::Cancelled => "CANCELLED",
+        tonic::Code::Unknown => "UNKNOWN",
+        tonic::Code::InvalidArgument => "INVALID_ARGUMENT",
+        tonic::Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        tonic::Code::NotFound => "NOT_FOUND",
+        tonic::Code::AlreadyExists => "ALREADY_EXISTS",
+        tonic::Code::PermissionDenied => "PERMISSION_DENIED",
+        tonic::Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        tonic::Code::FailedPrecondition => "FAILED_PRECONDITION",
+        tonic::Code::Aborted => "ABORTED",
+        tonic::Code::OutOfRange => "OUT_OF_RANGE",
+        tonic::Code::Unimplemented => "UNIMPLEMENTED",
+        tonic::Code::Internal => "INTERNAL",
+        tonic::Code::Unavailable => "UNAVAILABLE",
+        tonic::Code::DataLoss => "DATA_LOSS",
+        tonic::Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use expect_test::expect;
+
+    use super::*;
+
+    fn failed(code: tonic::Code, message: &str, details: ErrorDetails) -> Error {
+        tonic::Status::with_error_details(code, message, details).into()
+    }
+
+    #[test]
+    fn every_bad_field_is_named_with_its_problem() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("INVALID_FIELD", "bowline", HashMap::new());
+        details.add_bad_request_violation("device.spec.model", "is required");
+        details.add_bad_request_violation("device.name", "has a bad id");
+        let error = failed(tonic::Code::InvalidArgument, "2 fields are wrong", details);
+        expect![[r#"
+            error: INVALID_ARGUMENT (INVALID_FIELD): 2 fields are wrong
+              field device.spec.model: is required
+              field device.name: has a bad id
+              page: docs/errors/INVALID_FIELD.md"#]]
+        .assert_eq(&render(&error, false));
+    }
+
+    #[test]
+    fn blockers_are_listed() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("FAILED_PRECONDITION", "bowline", HashMap::new());
+        details.add_precondition_failure_violation(
+            "CHILDREN",
+            "projects/p/devices/d",
+            "is a child",
+        );
+        let error = failed(tonic::Code::FailedPrecondition, "projects/p has children", details);
+        expect![[r#"
+            error: FAILED_PRECONDITION (FAILED_PRECONDITION): projects/p has children
+              blocked by projects/p/devices/d (CHILDREN): is a child
+              page: docs/errors/FAILED_PRECONDITION.md"#]]
+        .assert_eq(&render(&error, false));
+    }
+
+    #[test]
+    fn a_reason_of_another_program_has_no_page() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("API_DISABLED", "googleapis.com", HashMap::new());
+        let error = failed(tonic::Code::PermissionDenied, "no", details);
+        expect!["error: PERMISSION_DENIED (API_DISABLED): no"].assert_eq(&render(&error, false));
+    }
+
+    #[test]
+    fn escapes_of_a_server_do_not_reach_the_terminal() {
+        let error = failed(tonic::Code::Internal, "\u{1b}[2Jboo", ErrorDetails::new());
+        assert!(!render(&error, false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn an_unknown_type_suggests_near_ones() {
+        let error = Error::UnknownType { text: "devics".into(), near: vec!["devices".into()] };
+        expect![[r#"
+            error: no type is called "devics"
+              hint: did you mean devices? `bowline api` lists all types"#]]
+        .assert_eq(&render(&error, false));
+    }
+}

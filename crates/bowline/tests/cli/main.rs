@@ -1,0 +1,6 @@
+//! The command line against a real server, both as users run them.
+
+mod lab;
+mod serving;
+mod verbs;
+mod watching;
