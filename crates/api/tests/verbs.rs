@@ -1,5 +1,7 @@
 //! The standard methods over a store in memory: what each promises, one fact a test.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use bowline_api::limits::Limits;

@@ -368,8 +368,6 @@ const DELETE: &str = "  bool allow_missing = 2;
 
   // Refuses the deletion unless the stored resource has this etag.
   string etag = 50;
-  // Delete what is below it too (AIP-135).
-  bool force = 51;
   // Check everything, write nothing (AIP-163).
   bool validate_only = 52;
   // The same id and content give the same answer once more (AIP-155).

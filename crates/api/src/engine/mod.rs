@@ -19,6 +19,7 @@ pub(crate) mod select;
 mod shape;
 mod sweep;
 mod validate;
+mod well_formed;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -133,7 +133,8 @@ fn filter_by_parent(ty: &ResourceType, parent: &str, filter: &Filter) -> Option<
     }
     let escaped = parent.replace('\\', "\\\\").replace('"', "\\\"").replace('*', "\\*");
     let by_parent = format!("parent = \"{escaped}\"");
-    let text = if filter.is_everything() { by_parent } else { format!("{by_parent} AND ({filter})") };
+    let text =
+        if filter.is_everything() { by_parent } else { format!("{by_parent} AND ({filter})") };
     Filter::parse(&text, ty).ok()
 }
 

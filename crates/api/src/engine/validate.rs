@@ -8,6 +8,7 @@ use bowline_resource::{reference, rules};
 use bowline_schema::model::Registry;
 
 use super::hooks::SaveKind;
+use super::well_formed;
 
 /// Checks `document`; paths in errors start with `field`, the request field that the resource came in.
 pub(crate) fn check(
@@ -16,6 +17,12 @@ pub(crate) fn check(
     field: &str,
     save: SaveKind,
 ) -> Result<(), Status> {
+    let mut malformed = Vec::new();
+    well_formed::check(&document.body, "", 1, &mut malformed);
+    if !malformed.is_empty() {
+        let violations = malformed.into_iter().map(|(path, why)| violation(field, &path, why));
+        return Err(refusal(Reason::InvalidField, violations.collect()));
+    }
     let missing = match save {
         SaveKind::Create => rules::missing_required(&document.ty, &document.body),
         SaveKind::Update => rules::missing_after_update(&document.ty, &document.body),

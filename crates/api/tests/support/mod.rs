@@ -1,6 +1,11 @@
 //! A world for API tests: an engine over an inline schema, and requests written as JSON.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses its own part"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
