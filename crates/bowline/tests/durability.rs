@@ -3,6 +3,8 @@
 //! The real program on a real disk is killed at random points, many times, over one and the same data.
 //! `BOWLINE_KILLS` sets how often (default 12).
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and runs in real time")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
