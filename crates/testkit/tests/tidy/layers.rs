@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     // Test and measuring only; nothing above may need them to run.
     "bowline-sim",
     "bowline-bench",
+    "bowline-corpus",
 ];
 
 /// Uses `base` alone, so that every crate can use it in its tests.
