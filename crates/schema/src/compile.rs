@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use miette::{Diagnostic as _, SourceCode};
 use prost_reflect::DescriptorPool;
@@ -29,6 +30,9 @@ impl FileResolver for Files {
             return GoogleFileResolver::new().open_file(name);
         }
         match self.0.borrow().get(name) {
+            Some(Content::Text(text)) if shipped::text(name) == Some(text) => {
+                parse_shipped(name, text)
+            }
             Some(Content::Text(text)) => File::from_source(name, text),
             Some(Content::Encoded(bytes)) => {
                 File::decode_file_descriptor_proto(bytes.as_slice()).map_err(protox::Error::new)
@@ -36,6 +40,18 @@ impl FileResolver for Files {
             None => Err(protox::Error::file_not_found(name)),
         }
     }
+}
+
+/// Parses a shipped file, each of which nearly every service imports, only once in the life of the program.
+fn parse_shipped(name: &str, text: &str) -> Result<File, protox::Error> {
+    static PARSED: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
+    let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = parsed.get(name) {
+        return Ok(file.clone());
+    }
+    let file = File::from_source(name, text)?;
+    parsed.insert(name.to_owned(), file.clone());
+    Ok(file)
 }
 
 impl Compiler {

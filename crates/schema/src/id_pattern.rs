@@ -71,7 +71,9 @@ mod tests {
 
     #[test]
     fn published_patterns_for_long_ids_compile() {
-        for pattern in [r"[\w@!\\.|-]{4,256}", r"[\w.@|_-]{1,128}", ".{1,512}", r"[\w][\w.-]{0,127}"] {
+        for pattern in
+            [r"[\w@!\\.|-]{4,256}", r"[\w.@|_-]{1,128}", ".{1,512}", r"[\w][\w.-]{0,127}"]
+        {
             assert!(compile(pattern).is_ok(), "{pattern}");
         }
     }

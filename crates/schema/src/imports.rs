@@ -9,8 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use protox::file::{FileResolver, GoogleFileResolver};
-
 use crate::descriptors;
 use crate::diagnostic::{Diagnostic, Place, code};
 use crate::header::{self, Header};
@@ -47,9 +45,25 @@ pub(crate) enum Content {
     Encoded(Vec<u8>),
 }
 
+/// The files that the compiler brings along, all under `google/protobuf/`.
+const BUILT_IN: [&str; 12] = [
+    "any.proto",
+    "api.proto",
+    "compiler/plugin.proto",
+    "descriptor.proto",
+    "duration.proto",
+    "empty.proto",
+    "field_mask.proto",
+    "source_context.proto",
+    "struct.proto",
+    "timestamp.proto",
+    "type.proto",
+    "wrappers.proto",
+];
+
 /// Whether the compiler brings this file along.
 pub(crate) fn is_built_in(name: &str) -> bool {
-    name.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(name).is_ok()
+    name.strip_prefix("google/protobuf/").is_some_and(|name| BUILT_IN.contains(&name))
 }
 
 /// Finds all files of a unit.
@@ -280,5 +294,23 @@ impl<'a> Finder<'a> {
         }
         let text = shipped::text(&name)?;
         Some(self.add(&name, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protox::file::{FileResolver, GoogleFileResolver};
+
+    use super::*;
+
+    #[test]
+    fn the_compiler_has_what_it_is_said_to_have() {
+        for name in BUILT_IN {
+            assert!(
+                GoogleFileResolver::new().open_file(&format!("google/protobuf/{name}")).is_ok(),
+                "{name}"
+            );
+        }
+        assert!(!is_built_in("google/protobuf/cpp_features.proto"));
     }
 }

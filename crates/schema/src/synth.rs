@@ -4,6 +4,7 @@
 //! from it. Field numbers are those of EdgeLQ's published SDK; our additions have numbers from 50 on. Methods whose machinery does not exist
 //! yet are absent.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use prost_reflect::DescriptorPool;
@@ -26,8 +27,15 @@ pub(crate) struct Synthesised {
 }
 
 /// Writes the service of a type; `None` if its manifest leaves out every method.
-pub(crate) fn service(ty: &TypeDraft, prefix: &str, pool: &DescriptorPool) -> Option<Synthesised> {
-    let mut names = Names { ty, pool, renamed: Vec::new() };
+///
+/// Names that are in the pool or among `taken` are avoided; those that are chosen are added to `taken`.
+pub(crate) fn service(
+    ty: &TypeDraft,
+    prefix: &str,
+    pool: &DescriptorPool,
+    taken: &mut BTreeSet<String>,
+) -> Option<Synthesised> {
+    let mut names = Names { ty, pool, taken, renamed: Vec::new() };
     let nouns = Nouns::of(ty);
     let methods: Vec<(Verb, String)> = nouns
         .methods()
@@ -38,8 +46,15 @@ pub(crate) fn service(ty: &TypeDraft, prefix: &str, pool: &DescriptorPool) -> Op
         return None;
     }
     let service = names.service(&format!("{}Service", nouns.one));
-    let mut writer =
-        Writer { nouns, ty, prefix, names, messages: String::new(), rpcs: String::new() };
+    let mut writer = Writer {
+        nouns,
+        change: None,
+        ty,
+        prefix,
+        names,
+        messages: String::new(),
+        rpcs: String::new(),
+    };
     for (verb, name) in &methods {
         writer.method(*verb, name);
     }
@@ -102,14 +117,21 @@ impl Nouns {
 struct Names<'a> {
     ty: &'a TypeDraft,
     pool: &'a DescriptorPool,
+    /// Full names and files of services that are made at the same time.
+    taken: &'a mut BTreeSet<String>,
     renamed: Vec<(String, String)>,
 }
 
 impl Names<'_> {
-    fn is_taken(&self, name: &str) -> bool {
+    fn full_name(&self, name: &str) -> String {
         let package = self.ty.message.package_name();
-        let full = if package.is_empty() { name.to_owned() } else { format!("{package}.{name}") };
-        self.pool.get_message_by_name(&full).is_some()
+        if package.is_empty() { name.to_owned() } else { format!("{package}.{name}") }
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        let full = self.full_name(name);
+        self.taken.contains(&full)
+            || self.pool.get_message_by_name(&full).is_some()
             || self.pool.get_enum_by_name(&full).is_some()
             || self.pool.get_service_by_name(&full).is_some()
             || self.pool.get_extension_by_name(&full).is_some()
@@ -124,28 +146,35 @@ impl Names<'_> {
     }
 
     /// The name, or `Standard` in front as often as it takes.
-    fn free(&self, wanted: &str) -> String {
+    fn free(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
         while self.is_taken(&name) {
             name.insert_str(0, "Standard");
         }
+        self.taken.insert(self.full_name(&name));
         name
     }
 
-    fn file(&self) -> String {
+    fn file(&mut self) -> String {
         let folder = self.ty.message.package_name().replace('.', "/");
         let prefix = if folder.is_empty() { folder } else { format!("{folder}/") };
         let mut name = format!("{}_service", words::snake(&self.ty.singular));
         name.retain(|c| c.is_ascii_alphanumeric() || c == '_');
-        while self.pool.get_file_by_name(&format!("{prefix}{name}.proto")).is_some() {
+        let path = |name: &str| format!("{prefix}{name}.proto");
+        while self.taken.contains(&path(&name))
+            || self.pool.get_file_by_name(&path(&name)).is_some()
+        {
             name.insert_str(0, "standard_");
         }
-        format!("{prefix}{name}.proto")
+        self.taken.insert(path(&name));
+        path(&name)
     }
 }
 
 struct Writer<'a> {
     nouns: Nouns,
+    /// The message of a change, once it is written; both watches share it.
+    change: Option<String>,
     ty: &'a TypeDraft,
     prefix: &'a str,
     names: Names<'a>,
@@ -297,31 +326,30 @@ impl Writer<'_> {
         )
     }
 
+    /// The name of the change message, which is written when it is first asked for.
+    fn change(&mut self) -> String {
+        if let Some(change) = &self.change {
+            return change.clone();
+        }
+        let change = self.names.free(&format!("{}Change", self.nouns.one));
+        let body = change_body(&self.nouns.message, &self.nouns.field);
+        self.message(&change, "What happened to a resource.", &body);
+        self.change = Some(change.clone());
+        change
+    }
+
     fn response(&mut self, verb: Verb) -> Option<String> {
-        let Nouns { fields, message, field, one, .. } = &self.nouns;
+        let Nouns { fields, message, field, .. } = &self.nouns;
         match verb {
             Verb::List => Some(format!("  repeated {message} {fields} = 1;\n{LISTED}")),
             Verb::BatchGet => Some(format!(
                 "  repeated {message} {fields} = 1;\n  repeated string missing = 2;\n"
             )),
-            Verb::WatchOne => {
-                let change = self.names.free(&format!("{one}Change"));
-                let body = change_body(message, field);
-                let text = format!("  {change} change = 1;\n");
-                self.message(&change, "What happened to a resource.", &body);
-                Some(text)
-            }
+            Verb::WatchOne => Some(format!("  {} change = 1;\n", self.change())),
             Verb::Watch => {
-                let change = self.names.free(&format!("{one}Change"));
-                let (text, body) = (
-                    format!("{WATCHED_TOKENS}  repeated {change} {field}_changes = 2;\n{WATCHED}"),
-                    change_body(message, field),
-                );
-                // The change message is shared with the watch of one; it is written here if that is left out.
-                if !self.messages.contains(&format!("message {change} {{")) {
-                    self.message(&change, "What happened to a resource.", &body);
-                }
-                Some(text)
+                let field = field.clone();
+                let change = self.change();
+                Some(format!("{WATCHED_TOKENS}  repeated {change} {field}_changes = 2;\n{WATCHED}"))
             }
             _ => None,
         }

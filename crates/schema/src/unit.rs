@@ -20,7 +20,7 @@ use crate::routes::{self, RouteFields};
 use crate::scan::{Scan, TypeDraft, VersionDraft};
 use crate::skeleton::NamingIndex;
 use crate::source::Unit;
-use crate::synth;
+use crate::synth::{self, Synthesised};
 use crate::walk::Walker;
 
 /// A compiled and scanned unit.
@@ -38,6 +38,15 @@ pub(crate) struct Compiled {
     synthesised: BTreeMap<String, String>,
     /// Their texts, and those of shipped files that only they import.
     made: BTreeMap<String, String>,
+}
+
+/// A service that is to be compiled for a type.
+struct Plan {
+    made: Synthesised,
+    kind: String,
+    /// The file of the type.
+    file: String,
+    place: Place,
 }
 
 /// What became of a method of an own service.
@@ -76,7 +85,6 @@ impl Compiled {
             // Descriptors of the pool before know nothing of what was added: everything is looked up again.
             found.clear();
             compiled.pool = compiler.pool();
-            compiled.walker = Walker::default();
             compiled.scan(&compiler.failed, naming, &mut found);
         }
         problems.extend(found);
@@ -118,62 +126,66 @@ impl Compiled {
             .collect();
     }
 
-    /// Adds a service for each type that no method is bound to. Whether any was added.
+    /// Adds a service for each type that no method is bound to. Whether there is any; then everything has to be scanned again.
     fn synthesise(&mut self, compiler: &mut Compiler, problems: &mut Vec<Diagnostic>) -> bool {
-        let served: BTreeSet<String> = self
-            .bound()
-            .into_iter()
-            .filter_map(|bound| match bound.outcome {
-                Outcome::Bound { ty, .. } => {
-                    let (draft, ty) = bound.candidates[ty];
-                    Some(self.drafts[draft].types[ty].message.full_name().to_owned())
-                }
-                Outcome::Action { .. } => None,
-            })
-            .collect();
-        let mut any = false;
-        let drafts = std::mem::take(&mut self.drafts);
-        for draft in drafts.iter().filter(|draft| !draft.broken) {
-            let unserved = draft.types.iter().filter(|ty| !served.contains(ty.message.full_name()));
-            for ty in unserved.collect::<Vec<_>>() {
-                any |= self.synthesise_one(draft, ty, compiler, problems);
-            }
+        let planned = self.plan_services();
+        if planned.is_empty() {
+            return false;
         }
-        self.drafts = drafts;
-        any
+        // While anything holds the pool, adding to it would copy it.
+        self.drafts.clear();
+        self.walker = Walker::default();
+        self.pool = DescriptorPool::new();
+        for plan in planned {
+            self.compile_service(plan, compiler, problems);
+        }
+        true
     }
 
-    fn synthesise_one(
+    fn plan_services(&mut self) -> Vec<Plan> {
+        let mut served: BTreeSet<String> = BTreeSet::new();
+        for bound in self.bound() {
+            if let Outcome::Bound { ty, .. } = bound.outcome {
+                let (draft, ty) = bound.candidates[ty];
+                served.insert(self.drafts[draft].types[ty].message.full_name().to_owned());
+            }
+        }
+        let mut taken = BTreeSet::new();
+        let mut plans = Vec::new();
+        for draft in self.drafts.iter().filter(|draft| !draft.broken) {
+            for ty in draft.types.iter().filter(|ty| !served.contains(ty.message.full_name())) {
+                if let Some(made) = synth::service(ty, &prefix(draft), &self.pool, &mut taken) {
+                    let file = ty.message.parent_file().name().to_owned();
+                    plans.push(Plan { made, kind: ty.kind.clone(), file, place: ty.place.clone() });
+                }
+            }
+        }
+        plans
+    }
+
+    fn compile_service(
         &mut self,
-        draft: &VersionDraft,
-        ty: &TypeDraft,
+        plan: Plan,
         compiler: &mut Compiler,
         problems: &mut Vec<Diagnostic>,
-    ) -> bool {
-        let pool = compiler.pool();
-        let Some(made) = synth::service(ty, &prefix(draft), &pool) else { return false };
-        drop(pool);
+    ) {
+        let Plan { made, kind, file, place } = plan;
         for (wanted, chosen) in &made.renamed {
             let message = format!(
                 "`{wanted}` exists and has no standard methods: they are served by `{chosen}`"
             );
-            problems.push(
-                Diagnostic::warning(code::NAME_TAKEN, &ty.place, message).help(
-                    "declare the standard methods in your own service, or give it another name",
-                ),
-            );
+            let help = "declare the standard methods in your own service, or give it another name";
+            problems.push(Diagnostic::warning(code::NAME_TAKEN, &place, message).help(help));
         }
         self.made.extend(compiler.add_shipped(&made.text));
         if let Err(found) = compiler.add_text(&made.file, &made.text) {
             let reason = found.first().map(|problem| problem.message.clone()).unwrap_or_default();
-            let message =
-                format!("no standard service could be made for \"{}\": {reason}", ty.kind);
-            problems.push(Diagnostic::warning(code::SYNTHESIS_FAILED, &ty.place, message));
-            return false;
+            let message = format!("no standard service could be made for \"{kind}\": {reason}");
+            problems.push(Diagnostic::warning(code::SYNTHESIS_FAILED, &place, message));
+            return;
         }
         self.made.insert(made.file.clone(), made.text);
-        self.synthesised.insert(made.file, ty.message.parent_file().name().to_owned());
-        true
+        self.synthesised.insert(made.file, file);
     }
 
     /// The texts of all files that have one.
