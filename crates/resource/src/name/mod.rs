@@ -116,7 +116,9 @@ pub fn build(ty: &ResourceType, parent: &str, id: &str) -> Result<String, NameEr
     if parts.contains(&WILDCARD) {
         return Err(NameError::Wildcard { name: parent.to_owned() });
     }
-    let tail = ty.patterns.iter().find_map(|pattern| matching::tail(pattern, &parts));
+    let tails = || ty.patterns.iter().filter_map(|pattern| matching::tail(pattern, &parts));
+    // One parent can have both, `locations/l/config` and `locations/l/configs/c`: the id tells which is meant.
+    let tail = tails().find(|tail| tail.has_id != id.is_empty()).or_else(|| tails().next());
     let tail = tail.ok_or_else(|| not_a_parent(ty, parent))?;
     let mut name: Vec<&str> = parts;
     name.extend(tail.literals);

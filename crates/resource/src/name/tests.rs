@@ -45,6 +45,13 @@ fn complex_ids_are_split_at_their_separator() {
 }
 
 #[test]
+fn the_id_tells_a_resource_from_the_singleton_under_the_same_parent() {
+    let config = type_of(&["projects/{project}/config", "projects/{project}/configs/{config}"]);
+    assert_eq!(build(&config, "projects/p", "c").unwrap(), "projects/p/configs/c");
+    assert_eq!(build(&config, "projects/p", "").unwrap(), "projects/p/config");
+}
+
+#[test]
 fn a_singleton_has_no_id() {
     let settings = type_of(&["projects/{project}/settings"]);
     assert_eq!(build(&settings, "projects/p", "").unwrap(), "projects/p/settings");
