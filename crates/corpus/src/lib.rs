@@ -4,6 +4,7 @@
 //! its types goes through the public handler ([`round`]) with generated resources ([`generate`]). Test only: nothing of
 //! the product depends on this crate, and it uses only what every embedder can use.
 
+pub mod bare;
 pub mod discover;
 pub mod fetch;
 pub mod generate;

@@ -8,13 +8,14 @@ use bowline_api::engine::{Engine, Parts};
 use bowline_api::limits::Limits;
 use bowline_base::{Seams, chain};
 use bowline_schema::load::{self, Loaded};
-use bowline_schema::model::{Registry, Role};
+use bowline_schema::model::{Registry, ResourceType, Role};
 use bowline_schema::{Diagnostic, Source};
 use bowline_store::{Backend, Memory};
 use futures::FutureExt;
 use serde::Serialize;
 
-use crate::round::{self, Step, TypeReport, World};
+use crate::bare;
+use crate::round::{self, Outcome, Step, TypeReport, World};
 
 /// How a package went.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -67,7 +68,12 @@ pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageRe
         report.types.push(TypeReport::failed(kind, "", Step::Load, why));
     }
     let started = seams.clock.monotonic();
-    rounds(registry, &seams, &mut report);
+    let registry = Arc::new(registry);
+    match rounds(&registry, &seams, &|_| true) {
+        Ok(types) => report.types.extend(types),
+        Err(error) => report.load_errors.push(error),
+    }
+    second_rounds(&registry, &seams, &mut report.types);
     report.rounds_ms = (seams.clock.monotonic() - started).as_millis();
     report
 }
@@ -105,26 +111,68 @@ fn methods(registry: &Registry) -> Methods {
     methods
 }
 
-fn rounds(registry: Registry, seams: &Seams, report: &mut PackageReport) {
-    let registry = Arc::new(registry);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return report.load_errors.push(format!("no runtime: {}", chain(&error))),
+/// Types whose own service left something out go round once more, over the service that Bowline makes.
+fn second_rounds(registry: &Registry, seams: &Seams, types: &mut [TypeReport]) {
+    let served = |ty: &TypeReport| !ty.steps.contains_key(&Step::Load);
+    let lacking: BTreeSet<(String, String)> = types
+        .iter()
+        .filter(|ty| served(ty) && !ty.is_whole())
+        .map(|ty| (ty.kind.clone(), ty.version.clone()))
+        .collect();
+    if lacking.is_empty() {
+        return;
+    }
+    let is_lacking = |ty: &ResourceType| lacking.contains(&(ty.kind.clone(), ty.version.clone()));
+    let source = bare::without_services(registry).map_err(|error| error.to_string());
+    let second = source.and_then(|source| {
+        let Loaded { registry, .. } = load::load(&[source]);
+        rounds(&Arc::new(registry), seams, &is_lacking)
+    });
+    for ty in types.iter_mut().filter(|ty| lacking.contains(&(ty.kind.clone(), ty.version.clone()))) {
+        ty.synthesised = Some(match &second {
+            Err(error) => BTreeMap::from([(Step::Load, Outcome::Failed(error.clone()))]),
+            Ok(second) => second_of(ty, second),
+        });
+    }
+}
+
+/// The steps of the type's second round, with what must have run.
+fn second_of(ty: &TypeReport, second: &[TypeReport]) -> BTreeMap<Step, Outcome> {
+    let told = |step: Step, why: &str| (step, Outcome::Failed(format!("synthesised service: {why}")));
+    let Some(found) = second.iter().find(|s| s.kind == ty.kind && s.version == ty.version) else {
+        return BTreeMap::from([told(Step::Load, "the type is not in the registry")]);
     };
+    let steps = found.steps.iter().map(|(step, outcome)| match outcome {
+        Outcome::Failed(why) => told(*step, why),
+        Outcome::Passed | Outcome::NotApplicable(_) => (*step, outcome.clone()),
+    });
+    let mut steps: BTreeMap<Step, Outcome> = steps.collect();
+    if found.failures().next().is_none() && !found.is_whole() {
+        steps.extend([told(Step::Bind, "not every step from create to delete was run")]);
+    }
+    steps
+}
+
+/// The rounds of all `wanted` types, in a node of their own in memory.
+fn rounds(
+    registry: &Arc<Registry>,
+    seams: &Seams,
+    wanted: &dyn Fn(&ResourceType) -> bool,
+) -> Result<Vec<TypeReport>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {}", chain(&error)))?;
     runtime.block_on(async {
-        let world = match world(&registry, seams) {
-            Ok(world) => world,
-            Err(error) => return report.load_errors.push(format!("assemble: {}", chain(&error))),
-        };
-        for ty in registry.all_types() {
+        let world = world(registry, seams).map_err(|error| format!("assemble: {}", chain(&error)))?;
+        let mut reports = Vec::new();
+        for ty in registry.all_types().filter(|ty| wanted(ty)) {
             let round = AssertUnwindSafe(round::run(&world, ty)).catch_unwind().await;
-            report.types.push(round.unwrap_or_else(|panic| {
+            reports.push(round.unwrap_or_else(|panic| {
                 TypeReport::failed(&ty.kind, &ty.version, Step::Round, panicked(panic.as_ref()))
             }));
         }
         world.engine.close().await;
-    });
+        Ok(reports)
+    })
 }
 
 fn world(registry: &Arc<Registry>, seams: &Seams) -> Result<World, bowline_api::engine::StartError> {

@@ -17,8 +17,10 @@ pub struct Report {
     pub types_passed: usize,
     pub types: usize,
     pub methods: Methods,
-    /// Types whose changes were seen over a watch stream; the others in the change log.
+    /// Types whose changes were seen over a watch stream of their own service.
     pub types_watched_stream: usize,
+    /// Types that went round once more over a synthesised service, since their own has no create, watch or delete.
+    pub types_second_round: usize,
     pub steps: BTreeMap<Step, Tally>,
     pub groups: Vec<Group>,
     pub failures: Vec<FailureLine>,
@@ -62,6 +64,7 @@ impl Report {
             types: types().count(),
             methods: details.iter().fold(Methods::default(), |sum, package| add(sum, package.methods)),
             types_watched_stream: types().filter(|ty| ty.watched_stream).count(),
+            types_second_round: types().filter(|ty| ty.synthesised.is_some()).count(),
             steps: tallies(&details),
             groups: groups(&failures),
             failures,
@@ -106,9 +109,9 @@ impl Report {
         let Methods { actions, synthesised, .. } = self.methods;
         lines.push(String::new());
         lines.push(format!(
-            "{actions} methods are actions, {synthesised} methods were synthesised; \
-             changes of {} types were watched over a stream, of the others in the change log",
-            self.types_watched_stream
+            "{actions} methods are actions, {synthesised} methods were synthesised; {} types have a watch of their own; \
+             {} types, whose service lacks create, watch or delete, went round again over a synthesised one",
+            self.types_watched_stream, self.types_second_round
         ));
         lines.join("\n")
     }
@@ -146,8 +149,8 @@ fn add(a: Methods, b: Methods) -> Methods {
 
 fn tallies(details: &[PackageReport]) -> BTreeMap<Step, Tally> {
     let mut tallies: BTreeMap<Step, Tally> = BTreeMap::new();
-    for (step, outcome) in details.iter().flat_map(|p| &p.types).flat_map(|ty| &ty.steps) {
-        let tally = tallies.entry(*step).or_default();
+    for (step, outcome) in details.iter().flat_map(|p| &p.types).flat_map(|ty| ty.outcomes()) {
+        let tally = tallies.entry(step).or_default();
         match outcome {
             Outcome::Passed => tally.passed += 1,
             Outcome::NotApplicable(_) => tally.not_applicable += 1,
@@ -172,14 +175,18 @@ fn groups(failures: &[FailureLine]) -> Vec<Group> {
 /// A reason without what differs from type to type: quoted text and numbers.
 fn shape(reason: &str) -> String {
     let mut shape = String::with_capacity(reason.len());
-    let mut quoted = false;
+    let mut quoted = None;
     for c in reason.chars() {
         match c {
-            '"' => {
-                quoted = !quoted;
-                shape.push_str(if quoted { "\"…" } else { "\"" });
+            c if quoted == Some(c) => {
+                quoted = None;
+                shape.push(c);
             }
-            _ if quoted => {}
+            _ if quoted.is_some() => {}
+            '"' | '`' => {
+                quoted = Some(c);
+                shape.extend([c, '…']);
+            }
             c if c.is_ascii_digit() => {
                 if !shape.ends_with('N') {
                     shape.push('N');

@@ -51,23 +51,37 @@ pub struct TypeReport {
     /// The watch ran over a stream; otherwise it was looked up in the change log.
     pub watched_stream: bool,
     pub steps: BTreeMap<Step, Outcome>,
+    /// The second round, over the service that Bowline makes, of types whose own service has not all methods.
+    pub synthesised: Option<BTreeMap<Step, Outcome>>,
 }
 
 impl TypeReport {
     /// A type that did not come as far as its round.
     pub fn failed(kind: &str, version: &str, step: Step, reason: impl Into<String>) -> Self {
         let steps = BTreeMap::from([(step, Outcome::Failed(reason.into()))]);
-        Self { kind: kind.to_owned(), version: version.to_owned(), watched_stream: false, steps }
+        Self { kind: kind.to_owned(), version: version.to_owned(), watched_stream: false, steps, synthesised: None }
+    }
+
+    /// The round went through everything from create over a watch stream to delete.
+    pub fn is_whole(&self) -> bool {
+        let passed = |step: &Step| self.steps.get(step) == Some(&Outcome::Passed);
+        self.watched_stream && [Step::Create, Step::Watch, Step::Delete].iter().all(passed)
+    }
+
+    /// How the steps of both rounds ended.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Step, &Outcome)> {
+        let second = self.synthesised.iter().flatten();
+        self.steps.iter().chain(second).map(|(step, outcome)| (*step, outcome))
     }
 
     pub fn passed(&self) -> bool {
         let failed = self.failures().next().is_some();
-        !failed && self.steps.values().any(|outcome| *outcome == Outcome::Passed)
+        !failed && self.outcomes().any(|(_, outcome)| *outcome == Outcome::Passed)
     }
 
     pub fn failures(&self) -> impl Iterator<Item = (Step, &str)> {
-        self.steps.iter().filter_map(|(step, outcome)| match outcome {
-            Outcome::Failed(reason) => Some((*step, reason.as_str())),
+        self.outcomes().filter_map(|(step, outcome)| match outcome {
+            Outcome::Failed(reason) => Some((step, reason.as_str())),
             Outcome::Passed | Outcome::NotApplicable(_) => None,
         })
     }
@@ -114,6 +128,7 @@ impl Log {
             version: ty.version.clone(),
             watched_stream: self.watched_stream,
             steps: self.steps,
+            synthesised: None,
         }
     }
 }
