@@ -31,6 +31,8 @@ pub(crate) struct Feed {
     hub: Arc<Hub>,
     subscription: Arc<Subscription>,
     table: Table,
+    /// Under which the hub knows the subscription.
+    prefix: Box<str>,
     /// Which names this watch can care for, beyond the prefix that the hub checks.
     wanted: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Everything up to here was returned or is irrelevant.
@@ -58,6 +60,7 @@ impl Feed {
             hub: hub.clone(),
             subscription,
             table: table.clone(),
+            prefix: prefix.into(),
             wanted,
             cursor: from,
             joined,
@@ -164,5 +167,11 @@ impl Feed {
             Some(last) if last.position == position => last.changes.push(shared),
             _ => self.backlog.push_back(Delivery { position, changes: vec![shared] }),
         }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.hub.unsubscribe(&self.table, &self.prefix, &self.subscription);
     }
 }

@@ -120,9 +120,22 @@ impl Hub {
         let mut index = self.lock();
         let prefixes = index.tables.entry(table.clone()).or_default();
         let watches = prefixes.entry(prefix.into()).or_default();
-        watches.retain(|w| w.strong_count() > 0);
         watches.push(Arc::downgrade(&subscription));
         (subscription, index.position)
+    }
+
+    /// Forgets a watch that is over, so that watches which come and go leave nothing behind.
+    pub(crate) fn unsubscribe(&self, table: &Table, prefix: &str, gone: &Arc<Subscription>) {
+        let mut index = self.lock();
+        let Some(prefixes) = index.tables.get_mut(table) else { return };
+        let Some(watches) = prefixes.get_mut(prefix) else { return };
+        watches.retain(|watch| watch.as_ptr() != Arc::as_ptr(gone));
+        if watches.is_empty() {
+            prefixes.remove(prefix);
+        }
+        if prefixes.is_empty() {
+            index.tables.remove(table);
+        }
     }
 
     /// The newest position that is known to be not after `time`; `None` if `time` is before all that is known.
@@ -159,18 +172,13 @@ impl Hub {
         let mut woken: Vec<Arc<Subscription>> = Vec::new();
         let mut index = self.lock();
         for change in changes {
-            let Some(prefixes) = index.tables.get_mut(&change.key.table) else { continue };
+            let Some(prefixes) = index.tables.get(&change.key.table) else { continue };
             let shared = SharedChange::new(change);
             for_each_prefix(shared.name(), |prefix| {
-                let Some(watches) = prefixes.get_mut(prefix) else { return };
-                watches.retain(|watch| {
-                    let Some(watch) = watch.upgrade() else { return false };
+                let watches = prefixes.get(prefix).into_iter().flatten();
+                for watch in watches.filter_map(Weak::upgrade) {
                     watch.push(&shared, self.queue_max);
                     woken.push(watch);
-                    true
-                });
-                if watches.is_empty() {
-                    prefixes.remove(prefix);
                 }
             });
         }
@@ -283,5 +291,18 @@ mod tests {
         for_each_prefix("projects/p/devices/d", |p| seen.push(p.to_owned()));
         let all = ["", "projects/", "projects/p/", "projects/p/devices/", "projects/p/devices/d"];
         assert_eq!(seen, all);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_over_leaves_nothing_behind() {
+        let backend: Arc<dyn Backend> = Arc::new(bowline_store::Memory::new());
+        let hub = Hub::start(backend, &Seams::real(), 10);
+        let table = Table { namespace: "v1".into(), kind: "Device".into() };
+        let (one, _) = hub.subscribe(&table, "projects/p/");
+        let (two, _) = hub.subscribe(&table, "projects/p/");
+        hub.unsubscribe(&table, "projects/p/", &one);
+        assert_eq!(hub.lock().tables[&table]["projects/p/"].len(), 1);
+        hub.unsubscribe(&table, "projects/p/", &two);
+        assert!(hub.lock().tables.is_empty());
     }
 }
