@@ -56,7 +56,7 @@ lists and maps that it gives are taken as a whole. Parents and referenced resour
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// Folders of services, or descriptor sets (`*.binpb`)
-    #[arg(value_name = "FOLDER", required = true)]
+    #[arg(value_name = "FOLDER", default_value = ".")]
     pub(crate) folders: Vec<PathBuf>,
     /// Address to serve on; port 0 takes a free one
     #[arg(long, env = "BOWLINE_LISTEN", default_value = "127.0.0.1:7400")]
@@ -77,7 +77,7 @@ pub(crate) enum SchemaCommand {
     /// Report every problem of the schema, and what changes between versions
     Check {
         /// Folders of services, or descriptor sets
-        #[arg(value_name = "FOLDER", required = true)]
+        #[arg(value_name = "FOLDER", default_value = ".")]
         folders: Vec<PathBuf>,
         /// Fail on warnings too
         #[arg(long)]
@@ -86,13 +86,13 @@ pub(crate) enum SchemaCommand {
     /// Show services, types, patterns, references and methods
     Show {
         /// Folders of services, or descriptor sets
-        #[arg(value_name = "FOLDER", required = true)]
+        #[arg(value_name = "FOLDER", default_value = ".")]
         folders: Vec<PathBuf>,
     },
     /// Write the descriptor set and all `.proto` files, for client generators
     Export {
         /// Folders of services, or descriptor sets
-        #[arg(value_name = "FOLDER", required = true)]
+        #[arg(value_name = "FOLDER", default_value = ".")]
         folders: Vec<PathBuf>,
         /// Folder to write to; made if it is not there
         #[arg(long, value_name = "DIR")]

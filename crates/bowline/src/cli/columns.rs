@@ -125,25 +125,26 @@ fn is_secret(ty: &ResourceType, path: &[FieldDescriptor]) -> bool {
     ty.fields.input_only.contains(&dotted) || (says_secret && !is_reference)
 }
 
+/// What tells resources apart comes first: display name, state, then what was asked for, then what is reported.
 fn rank(path: &[FieldDescriptor]) -> u32 {
     let Some(field) = path.last() else { return RANK_PROSE };
-    let nested = match path {
-        [_] => 0,
-        [parent, ..] if parent.name() == "status" => 2,
-        [parent, ..] if parent.name() == "spec" => 4,
-        _ => 20,
-    };
     let name = field.name();
     if PROSE_WORDS.iter().any(|word| name.contains(word)) {
-        return RANK_PROSE + nested;
+        return RANK_PROSE;
     }
     let own = match field.kind() {
         _ if matches!(name, "display_name" | "title") => 0,
         Kind::Enum(_) if matches!(name, "state" | "phase" | "status") => 1,
-        Kind::Enum(_) => 3,
-        Kind::String => 6,
-        Kind::Bool => 8,
-        _ => 9,
+        Kind::Enum(_) => 10,
+        Kind::String => 20,
+        Kind::Bool => 22,
+        _ => 23,
+    };
+    let nested = match path {
+        [_] => 0,
+        [parent, ..] if parent.name() == "spec" => 2,
+        [parent, ..] if parent.name() == "status" => 5,
+        _ => 40,
     };
     own + nested
 }

@@ -110,7 +110,8 @@ pub(crate) fn parse(place: &str, text: &str) -> Result<Vec<Raw>, Error> {
         let stream = serde_json::Deserializer::from_str(text).into_iter();
         stream.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?
     } else {
-        serde_saphyr::from_multiple(text).map_err(|error| bad(error.to_string()))?
+        serde_saphyr::from_multiple_with_options(text, yaml_options())
+            .map_err(|error| bad(error.to_string()))?
     };
     let mut values = Vec::new();
     parsed.into_iter().for_each(|value| flatten(value, &mut values));
@@ -119,6 +120,11 @@ pub(crate) fn parse(place: &str, text: &str) -> Result<Vec<Raw>, Error> {
         if several { format!("{place} document {}", index + 1) } else { place.to_owned() }
     };
     Ok(values.into_iter().enumerate().map(|(i, value)| Raw { place: place_of(i), value }).collect())
+}
+
+/// `no` is a country code, not a truth value, as YAML 1.2 has it.
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 /// Lists become their items; documents that are empty (a trailing `---`) vanish.
@@ -271,6 +277,12 @@ mod tests {
         let raw = parse("f.yaml", text).unwrap();
         let places: Vec<_> = raw.iter().map(|r| r.place.as_str()).collect();
         assert_eq!(places, ["f.yaml document 1", "f.yaml document 2"]);
+    }
+
+    #[test]
+    fn only_true_and_false_are_truth_values() {
+        let raw = parse("f", "country: no\nactive: true\n").unwrap().remove(0);
+        assert_eq!(raw.value, serde_json::json!({"country": "no", "active": true}));
     }
 
     #[test]

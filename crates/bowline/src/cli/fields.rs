@@ -1,5 +1,7 @@
 //! Finding fields of a message by what people type, and the fields that a JSON document gives.
 
+use bowline_resource::metadata::WRITABLE;
+use bowline_schema::model::{MetadataPlace, ResourceType};
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
 };
@@ -110,6 +112,17 @@ pub(crate) fn find(descriptor: &MessageDescriptor, name: &str) -> Result<FieldDe
         .or_else(|| descriptor.get_field_by_json_name(name))
         .or_else(|| descriptor.get_field_by_name(&name.replace('-', "_")))
         .ok_or_else(|| unknown_field(descriptor, name))
+}
+
+/// Whether a path leads to metadata that callers cannot write, such as the version and the time of creation.
+pub(crate) fn is_kept_by_server<T: AsRef<str>>(ty: &ResourceType, path: &[T]) -> bool {
+    let MetadataPlace::Inside(metadata) = &ty.metadata else { return false };
+    match path {
+        [first, second, ..] => {
+            first.as_ref() == metadata.name() && !WRITABLE.contains(&second.as_ref())
+        }
+        _ => false,
+    }
 }
 
 /// `network_refs` as JSON has it: `networkRefs`.

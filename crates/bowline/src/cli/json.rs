@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 
+/// How deep a mistake is looked for.
+const DEPTH_MAX: usize = 64;
+
 /// The message as proto3 JSON: fields by number, map entries by key, defaults left out.
 pub(crate) fn to_value(message: &DynamicMessage) -> Result<Value, Error> {
     let mut value = message
@@ -17,14 +20,42 @@ pub(crate) fn to_value(message: &DynamicMessage) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// The message that proto3 JSON stands for; fields that it does not have are refused.
+/// The message that proto3 JSON stands for; fields that it does not have are refused. `Err` names the field.
 pub(crate) fn from_value(
     descriptor: &MessageDescriptor,
     value: Value,
 ) -> Result<DynamicMessage, String> {
+    read(descriptor, &value)
+        .map_err(|problem| locate(descriptor, &value, DEPTH_MAX).unwrap_or(problem))
+}
+
+fn read(descriptor: &MessageDescriptor, value: &Value) -> Result<DynamicMessage, String> {
     let options = DeserializeOptions::new().deny_unknown_fields(true);
     DynamicMessage::deserialize_with_options(descriptor.clone(), value, &options)
         .map_err(|error| error.to_string())
+}
+
+/// Where a value that cannot be read goes wrong: the first field that cannot be read by itself, and why.
+fn locate(descriptor: &MessageDescriptor, value: &Value, depth: usize) -> Option<String> {
+    let fields = value.as_object().filter(|_| depth > 0 && !is_well_known(descriptor))?;
+    for (name, value) in fields {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        let Err(problem) = read(descriptor, &Value::Object(alone)) else { continue };
+        let field = descriptor
+            .get_field_by_json_name(name)
+            .or_else(|| descriptor.get_field_by_name(name))?;
+        let inner = match field.kind() {
+            Kind::Message(inner) if !field.is_list() && !field.is_map() => {
+                locate(&inner, value, depth - 1)
+            }
+            _ => None,
+        };
+        return Some(match inner {
+            Some(inner) => format!("{}.{inner}", field.name()),
+            None => format!("{}: {problem}", field.name()),
+        });
+    }
+    None
 }
 
 /// Messages with a JSON form of their own, taken as a whole wherever fields are looked at one by one.
@@ -69,4 +100,29 @@ fn sort_keys(entries: &mut Map<String, Value>) {
     let mut sorted: Vec<_> = std::mem::take(entries).into_iter().collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     entries.extend(sorted);
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::super::testing::device_type;
+    use super::*;
+
+    fn problem(value: Value) -> String {
+        from_value(&device_type().message, value).unwrap_err()
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_field() {
+        expect!["spec.port: invalid digit found in string"]
+            .assert_eq(&problem(json!({"name": "x", "spec": {"model": "m", "port": "many"}})));
+        expect!["spec.tags: invalid type: integer `1`, expected a string"]
+            .assert_eq(&problem(json!({"spec": {"tags": [1]}})));
+        expect!["display_name: invalid type: integer `7`, expected a string"]
+            .assert_eq(&problem(json!({"displayName": 7})));
+        expect!["status.phase: unrecognized enum value 'PHASE_ODD'"]
+            .assert_eq(&problem(json!({"status": {"phase": "PHASE_ODD"}})));
+    }
 }

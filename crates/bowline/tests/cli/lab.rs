@@ -60,34 +60,34 @@ message Binding {
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// The output of a command that must succeed.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
     }
 
     /// What a command that must fail with `code` said.
     #[track_caller]
-    pub fn fails(self, code: i32) -> String {
+    pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
         self.stderr
     }
 }
 
-pub fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_bowline"))
 }
 
 /// Runs the program without a server of its own.
-pub fn run(server: &str, args: &[&str]) -> Ran {
+pub(crate) fn run(server: &str, args: &[&str]) -> Ran {
     let output = Command::new(program())
         .args(args)
         .env("BOWLINE_SERVER", server)
@@ -104,58 +104,58 @@ pub fn run(server: &str, args: &[&str]) -> Ran {
 }
 
 /// A folder with the service, and what serves it.
-pub struct Lab {
-    pub world: World,
-    pub server: Option<Server>,
+pub(crate) struct Lab {
+    pub(crate) world: World,
+    pub(crate) server: Option<Server>,
 }
 
 impl Lab {
     /// The service served from memory.
-    pub fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let mut lab = Self::unserved(test);
         lab.serve(&["--memory", "--listen", "127.0.0.1:0"]);
         lab
     }
 
     /// Only the folder.
-    pub fn unserved(test: &str) -> Self {
+    pub(crate) fn unserved(test: &str) -> Self {
         let world = World::new(test).expect("a folder");
         world.write("library/service.yaml", MANIFEST).expect("a manifest");
         world.write("library/v1/library.proto", PROTO).expect("a proto");
         Self { world, server: None }
     }
 
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.world.path().join("library")
     }
 
-    pub fn path(&self, path: &str) -> String {
+    pub(crate) fn path(&self, path: &str) -> String {
         self.world.path().join(path).display().to_string()
     }
 
-    pub fn serve(&mut self, args: &[&str]) {
+    pub(crate) fn serve(&mut self, args: &[&str]) {
         let folder = self.folder();
         let folder = folder.to_str().expect("a path in UTF-8");
         let all = ["up", folder].into_iter().chain(args.iter().copied());
         self.server = Some(Server::start(program(), all).expect("it serves"));
     }
 
-    pub fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("the service is served")
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         run(self.server().url(), args)
     }
 
     /// Writes a file and applies it.
-    pub fn apply(&self, file: &str, text: &str) -> Ran {
+    pub(crate) fn apply(&self, file: &str, text: &str) -> Ran {
         let path = self.world.write(file, text).expect("a file");
         self.run(&["apply", "-f", path.to_str().expect("a path in UTF-8")])
     }
 
     /// Starts a command that goes on beside the test; what it prints goes to a file.
-    pub fn beside(&self, name: &str, args: &[&str]) -> Beside {
+    pub(crate) fn beside(&self, name: &str, args: &[&str]) -> Beside {
         let output = self.world.path().join(format!("{name}.out"));
         let notes = self.world.path().join(format!("{name}.err"));
         let file = |path: &Path| std::fs::File::create(path).expect("a file");
@@ -172,20 +172,20 @@ impl Lab {
 }
 
 /// A command that runs beside the test. Dropped, it is killed.
-pub struct Beside {
+pub(crate) struct Beside {
     child: Child,
     output: PathBuf,
     notes: PathBuf,
 }
 
 impl Beside {
-    pub fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
     /// Waits until a line of the output contains all of `words`.
     #[track_caller]
-    pub fn shows(&self, words: &[&str]) {
+    pub(crate) fn shows(&self, words: &[&str]) {
         let what = format!("a line with {words:?}");
         let seen = eventually_blocking(&what, PATIENCE, || {
             self.printed()
@@ -199,9 +199,19 @@ impl Beside {
         }
     }
 
+    /// Waits until a line of what goes to standard error contains all of `words`.
+    #[track_caller]
+    pub(crate) fn notes_show(&self, words: &[&str]) {
+        let seen = eventually_blocking(&format!("a note with {words:?}"), PATIENCE, || {
+            let notes = std::fs::read_to_string(&self.notes).unwrap_or_default();
+            notes.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+        });
+        seen.expect("the note");
+    }
+
     /// Waits for the end of the command.
     #[track_caller]
-    pub fn ends(&mut self) -> Option<i32> {
+    pub(crate) fn ends(&mut self) -> Option<i32> {
         let ended = eventually_blocking("the end of the command", PATIENCE, || {
             self.child.try_wait().transpose()
         });
@@ -209,7 +219,7 @@ impl Beside {
     }
 
     #[track_caller]
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }

@@ -1,5 +1,8 @@
 //! Starting and stopping the server, and the schema commands.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use bowline_testkit::{Server, World};
 
 use crate::lab::{Lab, program, run};
@@ -45,6 +48,24 @@ fn one_line_goes_to_standard_output() {
 }
 
 #[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let lab = Lab::new("twice");
+    let folder = lab.folder().display().to_string();
+    let mut up = lab.beside("up", &["up", &folder, "--memory", "--listen", "127.0.0.1:0"]);
+    up.shows(&["ready on http://127.0.0.1:"]);
+    let address = up.printed().trim().trim_start_matches("ready on http://").to_owned();
+    // A request that never ends keeps the first signal from ending the server soon.
+    let mut request = TcpStream::connect(&address).unwrap();
+    let head = "POST /v1/shelves HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    request.write_all(head.as_bytes()).unwrap();
+    up.signal("-TERM");
+    up.notes_show(&["stopping"]);
+    up.signal("-TERM");
+    assert_eq!(up.ends(), Some(1));
+    up.notes_show(&["stopped at once"]);
+}
+
+#[test]
 fn what_keeps_a_server_from_starting_is_said() {
     let mut lab = Lab::unserved("refuse");
     let data = lab.path("data");
@@ -59,7 +80,7 @@ fn what_keeps_a_server_from_starting_is_said() {
     let said =
         run("", &["up", &lab.path("nothing"), "--memory", "--listen", "127.0.0.1:0"]).fails(1);
     assert!(said.contains("nothing"), "{said}");
-    run("", &["up"]).fails(2);
+    run("", &["up", "--port", "80"]).fails(2);
 }
 
 #[test]

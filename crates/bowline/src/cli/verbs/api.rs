@@ -12,7 +12,7 @@ use super::super::args::{ApiArgs, ApiCommand, Format, OutputArgs, ServerArgs};
 use super::super::catalog::{Catalog, verb_word};
 use super::super::error::Error;
 use super::super::print::{self, TableWriter};
-use super::super::{comments, json as proto_json};
+use super::super::{comments, fields, json as proto_json};
 
 /// How deep messages are shown.
 const DEPTH_MAX: usize = 6;
@@ -157,7 +157,7 @@ fn describe_fields(
     for field in message.fields() {
         path.push(field.name().to_owned());
         let indent = 2 * path.len();
-        let notes = notes(ty, &path.join("."));
+        let notes = notes(ty, path);
         let _ = writeln!(text, "{:indent$}{}  {}{notes}", "", field.name(), type_name(&field));
         if let Some(comment) = comments::of_field(&field) {
             push_indented(text, &comment, indent + 4);
@@ -182,16 +182,21 @@ fn inner_message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     }
 }
 
-fn notes(ty: &ResourceType, path: &str) -> String {
+fn notes(ty: &ResourceType, segments: &[String]) -> String {
     let rules = &ty.fields;
+    let path = segments.join(".");
     let mut words = Vec::new();
+    // Said once, where the part that the server keeps begins.
+    if segments.len() == 2 && fields::is_kept_by_server(ty, segments) {
+        words.push("output only".to_owned());
+    }
     for (word, paths) in [
         ("required", &rules.required),
         ("output only", &rules.output_only),
         ("input only", &rules.input_only),
         ("immutable", &rules.immutable),
     ] {
-        if paths.iter().any(|other| other == path) {
+        if paths.contains(&path) && !words.iter().any(|other| other == word) {
             words.push(word.to_owned());
         }
     }
@@ -280,5 +285,7 @@ mod tests {
                 phase  one of PHASE_UNSPECIFIED | PHASE_READY | PHASE_BROKEN"#]]
         .assert_eq(&spec);
         assert!(text.contains("  projects/{project}/devices/{device}\n"), "{text}");
+        assert!(text.contains("    create_time  Timestamp  (output only)\n"), "{text}");
+        assert!(text.contains("    labels  map of string to string\n"), "{text}");
     }
 }

@@ -6,8 +6,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use bowline_resource::metadata::WRITABLE;
-use bowline_schema::model::{MetadataPlace, ResourceType};
+use bowline_schema::model::ResourceType;
 use prost_reflect::DynamicMessage;
 use serde_json::json;
 
@@ -117,16 +116,10 @@ fn check(document: Document) -> Result<Wanted, Error> {
 fn is_ours(ty: &ResourceType, path: &FieldPath) -> bool {
     let is_etag = ty.standard.etag.as_ref().is_some_and(|field| path.is_within(field.name()));
     let is_output = ty.fields.output_only.iter().any(|rule| path.is_within(rule));
-    !is_etag && !is_output && !is_kept_by_server(ty, path) && !path.is_within(ty.name_field.name())
-}
-
-/// Metadata that callers cannot write, such as the version and the time of creation.
-fn is_kept_by_server(ty: &ResourceType, path: &FieldPath) -> bool {
-    let MetadataPlace::Inside(metadata) = &ty.metadata else { return false };
-    match path.fields.as_slice() {
-        [first, second, ..] => first == metadata.name() && !WRITABLE.contains(&second.as_str()),
-        _ => false,
-    }
+    !is_etag
+        && !is_output
+        && !fields::is_kept_by_server(ty, &path.fields)
+        && !path.is_within(ty.name_field.name())
 }
 
 async fn apply_one(session: &Session, wanted: &Wanted, dry_run: bool) -> Result<Outcome, Error> {
