@@ -16,6 +16,9 @@ pub(crate) const WATCH: &str = "/bench.v1.ItemService/WatchItems";
 /// Size of the resource as it is stored and handed out, in bytes.
 pub(crate) const ITEM_BYTES: usize = 600;
 
+/// Timestamps and counters in the metadata take a few bytes more or less.
+const SLACK_BYTES: usize = 10;
+
 /// Where items are, unless a bench needs several projects.
 pub(crate) const PROJECT: &str = "projects/bench";
 
@@ -93,9 +96,9 @@ pub(crate) struct WatchResponse {
     pub(crate) changes: Vec<Change>,
     #[prost(bool, tag = "4")]
     pub(crate) is_current: bool,
-    #[prost(bool, tag = "6")]
-    pub(crate) is_soft_reset: bool,
     #[prost(bool, tag = "7")]
+    pub(crate) is_soft_reset: bool,
+    #[prost(bool, tag = "8")]
     pub(crate) is_hard_reset: bool,
 }
 
@@ -167,21 +170,21 @@ impl Maker {
         Self { notes: "n".repeat(ITEM_BYTES / 2) }
     }
 
-    /// Creates one item to learn what the server adds, and checks the second one.
+    /// Creates an item to learn what the server adds, and another one to see that it has the size.
     pub(crate) async fn fit(client: &Client) -> Result<Self, Error> {
         // Long enough that lengths keep their number of bytes when it is cut.
         let mut maker = Self { notes: "n".repeat(300) };
-        for probe in 0..2 {
-            // Beyond every number that a bench counts to.
-            let request = maker.create_request(PROJECT, u64::MAX - probe);
-            let stored = client.unary(0, CREATE, request).await.map_err(Error::call(CREATE))?;
-            let wanted = (maker.notes.len() + ITEM_BYTES).saturating_sub(stored.len());
-            if stored.len() == ITEM_BYTES {
-                return Ok(maker);
-            }
-            maker.notes = "n".repeat(wanted);
-        }
-        Ok(maker)
+        let len = maker.probe(client, u64::MAX).await?;
+        let wanted = (maker.notes.len() + ITEM_BYTES).saturating_sub(len);
+        maker.notes = "n".repeat(wanted);
+        check_len(maker.probe(client, u64::MAX - 1).await?).map(|()| maker)
+    }
+
+    /// The stored length of item number `n`, which no bench counts to.
+    async fn probe(&self, client: &Client, n: u64) -> Result<usize, Error> {
+        let request = self.create_request(PROJECT, n);
+        let stored = client.unary(0, CREATE, request).await.map_err(Error::call(CREATE))?;
+        Ok(stored.len())
     }
 
     /// The request that creates item number `n`.
@@ -204,6 +207,14 @@ impl Maker {
             }),
             notes: self.notes.clone(),
         }
+    }
+}
+
+/// Fails unless a stored item has about [`ITEM_BYTES`].
+pub(crate) fn check_len(len: usize) -> Result<(), Error> {
+    match len.abs_diff(ITEM_BYTES) <= SLACK_BYTES {
+        true => Ok(()),
+        false => Err(Error::Wrong(format!("a resource has {len} bytes, not {ITEM_BYTES}"))),
     }
 }
 

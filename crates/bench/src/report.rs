@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
@@ -109,7 +109,7 @@ pub(crate) fn publish(folder: &Path, name: &str, figures: &[Figure]) -> Result<(
 
 fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(TABLE_WIDTH);
     table.set_header(["metric", "value", "unit", "goal", "met", "limit", "ratio", "note"]);
     let number = |n: Option<f64>| n.map_or_else(String::new, |n| n.to_string());

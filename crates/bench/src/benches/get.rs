@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::bare;
 use crate::client::Client;
 use crate::error::Error;
-use crate::item::{self, ITEM_BYTES, Maker, PROJECT};
+use crate::item::{self, Maker, PROJECT};
 use crate::load::{Outcome, closed};
 use crate::options::Options;
 use crate::process::{Server, own_cpu};
@@ -44,9 +44,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     let workers = connections * usize::from(options.streams);
     let ours = bowline(stage, connections).await?;
     let body = ours.call(0).await?;
-    if body.len() != ITEM_BYTES {
-        return Err(Error::Wrong(format!("the resource has {} bytes", body.len())));
-    }
+    item::check_len(body.len())?;
     let bare = bare_server(stage, connections, &body, ours.requests.clone()).await?;
     if bare.call(0).await? != body {
         return Err(Error::Wrong("the bare server hands out something else".to_owned()));
@@ -106,11 +104,7 @@ impl Side {
 }
 
 fn check(answer: Result<Bytes, tonic::Status>, path: &'static str) -> Result<(), Error> {
-    let body = answer.map_err(Error::call(path))?;
-    match body.len() {
-        ITEM_BYTES => Ok(()),
-        other => Err(Error::Wrong(format!("a get answered {other} bytes"))),
-    }
+    item::check_len(answer.map_err(Error::call(path))?.len())
 }
 
 fn figures(ours: &[Round], bare: &[Round], options: &Options) -> Vec<Figure> {

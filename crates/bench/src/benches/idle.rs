@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::Streaming;
 
 use crate::bare;
@@ -46,13 +47,13 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     let server = stage.bowline("idle").await?;
     let writer = Client::connect(server.url(), 1).await?;
     let maker = Maker::fit(&writer).await?;
-    let crowd = Crowd::new(&server, item::WATCH, watches).await?;
+    let mut crowd = Crowd::new(&server, item::WATCH, watches).await?;
     let ours = crowd.measure(&server).await?;
     let seen_in = crowd.write_is_seen(&writer, &maker).await?;
     drop((crowd, writer));
     server.stop().await?;
     let server = stage.bare(&[]).await?;
-    let crowd = Crowd::new(&server, bare::SUBSCRIBE, watches).await?;
+    let mut crowd = Crowd::new(&server, bare::SUBSCRIBE, watches).await?;
     let limit = crowd.measure(&server).await?;
     drop(crowd);
     server.stop().await?;
@@ -65,6 +66,8 @@ struct Crowd {
     path: &'static str,
     /// Resources that each watch has seen.
     seen: Arc<Vec<AtomicU64>>,
+    /// Those who read; dropped, they end, and their streams with them.
+    readers: JoinSet<()>,
 }
 
 impl Crowd {
@@ -72,10 +75,10 @@ impl Crowd {
         let connections = watches.div_ceil(WATCHES_PER_CONNECTION);
         let client = Client::connect_from(server.url(), connections, address).await?;
         let seen = (0..watches).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { client, path, seen: Arc::new(seen) })
+        Ok(Self { client, path, seen: Arc::new(seen), readers: JoinSet::new() })
     }
 
-    async fn measure(&self, server: &Server) -> Result<Cost, Error> {
+    async fn measure(&mut self, server: &Server) -> Result<Cost, Error> {
         let empty_mib = mib(server.resident()?);
         let start = Instant::now();
         self.open_all().await?;
@@ -90,21 +93,23 @@ impl Crowd {
     }
 
     /// Opens every watch and returns when each has its (empty) snapshot.
-    async fn open_all(&self) -> Result<(), Error> {
-        let (current, mut are_current) = mpsc::unbounded_channel();
-        let opening = futures::stream::iter(0..self.seen.len()).map(|n| {
-            let current = current.clone();
+    async fn open_all(&mut self) -> Result<(), Error> {
+        let (client, path, n_watches) = (self.client.clone(), self.path, self.seen.len());
+        let opening = futures::stream::iter(0..n_watches).map(|n| {
+            let client = &client;
             async move {
                 let request = item::stateless_watch(&project(n));
-                let messages = self.client.stream(n, self.path, request).await;
-                let messages = messages.map_err(Error::call(self.path))?;
-                tokio::spawn(follow(messages, self.seen.clone(), n, current));
-                Ok::<(), Error>(())
+                let messages = client.stream(n, path, request).await.map_err(Error::call(path))?;
+                Ok::<_, Error>((n, messages))
             }
         });
+        let mut opening = opening.buffer_unordered(OPENING_MAX);
+        let (current, mut are_current) = mpsc::unbounded_channel();
         let all = async {
-            opening.buffer_unordered(OPENING_MAX).try_collect::<()>().await?;
-            for _ in 0..self.seen.len() {
+            while let Some((n, messages)) = opening.try_next().await? {
+                self.readers.spawn(follow(messages, self.seen.clone(), n, current.clone()));
+            }
+            for _ in 0..n_watches {
                 // A watch that ends before says so by its number.
                 if let Some(Err(n)) = are_current.recv().await {
                     return Err(Error::Wrong(format!("watch {n} ended before it was current")));

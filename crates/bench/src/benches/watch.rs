@@ -106,7 +106,9 @@ async fn measure(side: Side, schedule: Schedule) -> Result<Latencies, Error> {
         let watch =
             Watch { path: side.watch, messages, numbers: numbers.clone(), seen: Vec::new() };
         watches.spawn(watch.follow(timeline.clone(), current));
-        within("the snapshot of a watch", is_current).await?.map_err(|_| ended_early())?;
+        if within("the snapshot of a watch", is_current).await?.is_err() {
+            return Err(why_ended(&mut watches).await);
+        }
     }
     write(&side, schedule, &timeline).await?;
     let mut latencies = Latencies::of_writes(&timeline, schedule);
@@ -122,6 +124,14 @@ async fn measure(side: Side, schedule: Schedule) -> Result<Latencies, Error> {
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T, Error> {
     let late = |_| Error::TooLate { what: what.to_owned(), within: PATIENCE };
     tokio::time::timeout(PATIENCE, future).await.map_err(late)
+}
+
+/// What the watch that ended says itself.
+async fn why_ended(watches: &mut JoinSet<Result<Vec<(usize, u64)>, Error>>) -> Error {
+    match watches.join_next().await {
+        Some(Ok(Err(error))) => error,
+        _ => ended_early(),
+    }
 }
 
 fn ended_early() -> Error {

@@ -41,7 +41,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 }
 
 pub(crate) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
-    histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1));
+    histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
 }
 
 pub(crate) fn quantile_ms(histogram: &Histogram<u64>, share: f64) -> f64 {
