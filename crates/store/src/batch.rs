@@ -1,37 +1,13 @@
-//! What a batch does to a state: its own soundness, its conditions, and the changes it makes. Pure; shared by backends.
+//! What can be said of a batch without a state: whether it is sound, how much it weighs, what its ranges hold.
 //!
-//! Not here: writing the result, handing out sequences, durability.
+//! What it does to a state is in [`crate::plan`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use crate::contract::{
-    BATCH_WRITES_MAX, Batch, CommitError, Condition, Key, NAME_BYTES_MAX, NameRange, Position,
-    ROW_BYTES_MAX, Row, StoreError, Version, Write,
+    BATCH_WRITES_MAX, Batch, CommitError, Condition, Key, NAME_BYTES_MAX, NameRange, ROW_BYTES_MAX,
+    Write,
 };
-
-/// The state that a batch is judged against: what all batches before it left.
-pub(crate) trait View {
-    fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError>;
-
-    /// The version alone, which can be cheaper than the row.
-    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError>;
-
-    /// Whether a commit after `since` removed the row, or may have. Only for rows whose changes are logged.
-    fn removed_since(&mut self, key: &Key, since: Position) -> bool;
-
-    /// The first names of a range, in order, at most `limit`.
-    fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError>;
-}
-
-/// What one write of a batch comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// A change of a row whose table is in the change log.
-    Logged { key: Key, before: Option<Row>, after: Option<Row> },
-    /// A write to an internal table. Nobody asks what was there before, so it was not read.
-    Internal { key: Key, after: Option<Row> },
-}
 
 /// Refuses a batch that no state could make right.
 pub(crate) fn check(batch: &Batch) -> Result<(), CommitError> {
@@ -64,109 +40,6 @@ pub(crate) fn weight(batch: &Batch) -> usize {
         Write::Remove { key } => key.name.len(),
     };
     batch.writes.iter().map(row).sum()
-}
-
-/// Judges `batch` on `view` and tells what it would change. An empty answer is a batch without effect.
-pub(crate) fn plan(batch: &Batch, view: &mut impl View) -> Result<Vec<Effect>, CommitError> {
-    let mut known = Known { rows: BTreeMap::new(), writes: &batch.writes };
-    for (condition, what) in batch.conditions.iter().enumerate() {
-        let holds = match what {
-            Condition::RowAt { key, version } => known.version(key, view)? == Some(*version),
-            Condition::RowAbsent { key } => known.version(key, view)?.is_none(),
-            Condition::NotRemovedSince { key, since } => !view.removed_since(key, *since),
-            Condition::NoRowInRange { range } => is_left_empty(range, &batch.writes, view)?,
-        };
-        if !holds {
-            return Err(CommitError::ConditionFailed { condition });
-        }
-    }
-    effects(batch, known, view)
-}
-
-/// Rows of this batch's own writes that were read already, so that a condition and a write share one read.
-struct Known<'b> {
-    rows: BTreeMap<&'b Key, Option<Row>>,
-    writes: &'b [Write],
-}
-
-/// With more writes than this, looking for a key among them costs more than reading its row twice.
-const WRITES_SEARCHED_MAX: usize = 16;
-
-impl<'b> Known<'b> {
-    fn version(
-        &mut self,
-        key: &'b Key,
-        view: &mut impl View,
-    ) -> Result<Option<Version>, StoreError> {
-        if let Some(row) = self.rows.get(key) {
-            return Ok(row.as_ref().map(|row| row.version));
-        }
-        if !self.will_need_row(key) {
-            return view.version(key);
-        }
-        let row = view.row(key)?;
-        let version = row.as_ref().map(|row| row.version);
-        self.rows.insert(key, row);
-        Ok(version)
-    }
-
-    fn will_need_row(&self, key: &Key) -> bool {
-        !key.table.is_internal()
-            && self.writes.len() <= WRITES_SEARCHED_MAX
-            && self.writes.iter().any(|write| key_of(write) == key)
-    }
-
-    fn take(&mut self, key: &Key, view: &mut impl View) -> Result<Option<Row>, StoreError> {
-        match self.rows.remove(key) {
-            Some(row) => Ok(row),
-            None => view.row(key),
-        }
-    }
-}
-
-fn effects(
-    batch: &Batch,
-    mut known: Known<'_>,
-    view: &mut impl View,
-) -> Result<Vec<Effect>, CommitError> {
-    let mut effects = Vec::with_capacity(batch.writes.len());
-    for write in &batch.writes {
-        let (key, after) = match write {
-            Write::Put { key, row } => (key, Some(row.clone())),
-            Write::Remove { key } => (key, None),
-        };
-        if key.table.is_internal() {
-            effects.push(Effect::Internal { key: key.clone(), after });
-            continue;
-        }
-        let before = known.take(key, view)?;
-        if before.is_some() || after.is_some() {
-            effects.push(Effect::Logged { key: key.clone(), before, after });
-        }
-    }
-    Ok(effects)
-}
-
-/// Whether no row of `range` is there once `writes` are done.
-fn is_left_empty(
-    range: &NameRange,
-    writes: &[Write],
-    view: &mut impl View,
-) -> Result<bool, StoreError> {
-    let mut removed = BTreeSet::new();
-    for write in writes {
-        let key = key_of(write);
-        if !range.contains(key) {
-            continue;
-        }
-        match write {
-            Write::Put { .. } => return Ok(false),
-            Write::Remove { key } => drop(removed.insert(key.name.clone())),
-        }
-    }
-    // One name more than the batch removes is enough to find one that it leaves.
-    let names = view.names(range, removed.len() + 1)?;
-    Ok(names.iter().all(|name| removed.contains(name)))
 }
 
 impl NameRange {
@@ -211,7 +84,7 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-fn key_of(write: &Write) -> &Key {
+pub(crate) fn key_of(write: &Write) -> &Key {
     match write {
         Write::Put { key, .. } | Write::Remove { key } => key,
     }

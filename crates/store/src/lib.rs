@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod contract;
 pub mod memory;
 pub mod observe;
+mod plan;
 pub mod sqlite;
 mod tail;
 

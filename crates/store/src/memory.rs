@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::batch::{self, Effect, View};
+use crate::batch;
 use crate::contract::{
     Backend, Batch, Change, Changes, CommitError, Key, NameRange, NamedRow, Position, Row,
     Snapshot, StoreError, Table, Version,
 };
 use crate::observe::{Changed, CommitObserver, Observable, Observers};
+use crate::plan::{Effect, View, plan};
 use crate::tail::{Found, Tail, TailLimits};
 
 /// How much history [`Memory`] keeps.
@@ -262,7 +263,7 @@ impl Backend for Memory {
         batch::check(&batch)?;
         let _one_at_a_time = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_open()?;
-        let effects = batch::plan(&batch, &mut self.shared.newest())?;
+        let effects = plan(&batch, &mut self.shared.newest())?.effects;
         if effects.is_empty() {
             return Ok(self.shared.tail.position());
         }

@@ -12,8 +12,6 @@ use rusqlite::wal::CheckpointMode;
 pub(super) struct Checkpoints {
     /// A slice: this many pages at most are copied between two groups (and those of one group more).
     pub(super) slice_pages: u32,
-    /// With nothing else to do, as few as this are worth a slice.
-    pub(super) idle_pages: u32,
     /// A log longer than this is told about: somebody holds an old snapshot.
     pub(super) warn_pages: u32,
     is_warned: bool,
@@ -21,8 +19,7 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn new(slice_pages: u32, warn_pages: u32) -> Self {
-        let idle_pages = (slice_pages / 4).max(1);
-        Self { slice_pages: slice_pages.max(1), idle_pages, warn_pages, is_warned: false }
+        Self { slice_pages: slice_pages.max(1), warn_pages, is_warned: false }
     }
 
     pub(super) fn after_group(&mut self, connection: &Connection) {
@@ -30,14 +27,6 @@ impl Checkpoints {
         if waiting >= self.slice_pages {
             self.copy(connection);
         }
-    }
-
-    /// Copies what is worth it; whether there is more.
-    pub(super) fn when_idle(&mut self, connection: &Connection) -> bool {
-        if self.waiting_pages(connection) >= self.idle_pages {
-            self.copy(connection);
-        }
-        false
     }
 
     /// Leaves a file without a log, as far as readers allow.

@@ -37,9 +37,6 @@ pub(crate) trait Worker: Send + Sized + 'static {
     /// Does all of `group`, and answers each job.
     fn run(&mut self, group: Vec<Self::Job>);
 
-    /// Some housekeeping, when there is nothing to do; whether there is more of it.
-    fn idle(&mut self) -> bool;
-
     /// The last call.
     fn finish(self);
 }
@@ -157,7 +154,6 @@ impl<W: Worker> Inline<W> {
             let group = gather::<W>(first, self.limits, || self.waiting.pop_front());
             worker.run(group);
         }
-        while worker.idle() {}
     }
 }
 
@@ -182,7 +178,7 @@ fn run_thread<W: Worker>(
     mut receiver: mpsc::Receiver<Message<W::Job>>,
     limits: GroupLimits,
 ) {
-    while let Some(message) = next_message(&mut worker, &mut receiver) {
+    while let Some(message) = receiver.blocking_recv() {
         let Message::Job(first) = message else {
             receiver.close();
             continue;
@@ -202,19 +198,4 @@ fn run_thread<W: Worker>(
         }
     }
     worker.finish();
-}
-
-/// The next message; does housekeeping for as long as there is none.
-fn next_message<W: Worker>(
-    worker: &mut W,
-    receiver: &mut mpsc::Receiver<Message<W::Job>>,
-) -> Option<Message<W::Job>> {
-    loop {
-        if let Ok(message) = receiver.try_recv() {
-            return Some(message);
-        }
-        if !worker.idle() {
-            return receiver.blocking_recv();
-        }
-    }
 }

@@ -16,11 +16,11 @@ use super::format::FileLock;
 use super::log::{self, Append, LogLimits};
 use super::query::Reading;
 use super::row::{State, version_to_sql};
-use crate::batch::{self, Effect, View};
 use crate::contract::{
     Batch, Change, CommitError, Key, NameRange, Position, Row, StoreError, Version,
 };
 use crate::observe::Changed;
+use crate::plan::{Effect, Plan, Unread, View, plan_unread};
 use crate::tail::{self, Tail};
 
 /// A batch and who waits for it.
@@ -99,8 +99,8 @@ impl Writer {
         };
         let mut writing = Writing::new(&self.connection, &self.shared)?;
         for batch in batches {
-            let outcome = match batch::plan(batch, &mut writing.view(&group.removals)) {
-                Ok(effects) => Ok(writing.write(&mut group, effects)?),
+            let outcome = match plan_unread(batch, &mut writing.view(&group.removals)) {
+                Ok(plan) => writing.write(&mut group, plan)?,
                 Err(CommitError::Store(error)) => return Err(error.into()),
                 Err(refused) => Err(refused),
             };
@@ -190,10 +190,6 @@ impl Worker for Writer {
         self.checkpoints.after_group(&self.connection);
     }
 
-    fn idle(&mut self) -> bool {
-        self.checkpoints.when_idle(&self.connection)
-    }
-
     fn finish(self) {
         self.checkpoints.at_end(&self.connection);
         if let Err((_, error)) = self.connection.close() {
@@ -238,6 +234,8 @@ struct Writing<'c> {
     connection: &'c Connection,
     shared: &'c Shared,
     insert: CachedStatement<'c>,
+    /// The same, but does nothing if the row is there.
+    insert_new: CachedStatement<'c>,
     upsert: CachedStatement<'c>,
     remove: CachedStatement<'c>,
     append: Append<'c>,
@@ -249,6 +247,8 @@ impl<'c> Writing<'c> {
             connection,
             shared,
             insert: connection.prepare_cached("INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5)")?,
+            insert_new: connection
+                .prepare_cached("INSERT OR IGNORE INTO rows VALUES (?1, ?2, ?3, ?4, ?5)")?,
             upsert: connection.prepare_cached("REPLACE INTO rows VALUES (?1, ?2, ?3, ?4, ?5)")?,
             remove: connection
                 .prepare_cached("DELETE FROM rows WHERE table_id = ?1 AND name = ?2")?,
@@ -263,27 +263,57 @@ impl<'c> Writing<'c> {
     }
 
     /// Writes one batch as the next commit of `group`; without effects it is none.
-    fn write(&mut self, group: &mut Group, effects: Vec<Effect>) -> Result<Position, GroupFailure> {
+    fn write(&mut self, group: &mut Group, plan: Plan) -> Result<Outcome, GroupFailure> {
+        let Plan { effects, unread } = plan;
+        if let Some(Unread { effect, condition }) = unread
+            && !self.insert_unread(&effects[effect])?
+        {
+            return Ok(Err(CommitError::ConditionFailed { condition }));
+        }
         if effects.is_empty() {
-            return Ok(group.state.position);
+            return Ok(Ok(group.state.position));
         }
         group.state.position.sequence += 1;
-        let position = group.state.position;
         for (index, effect) in effects.into_iter().enumerate() {
-            match effect {
-                Effect::Internal { key, after } => {
-                    self.write_row(&key, after.as_ref(), true)?;
-                    group.changed.push(Changed { key, after });
-                }
-                Effect::Logged { key, before, after } => {
+            let is_written = unread.is_some_and(|unread| unread.effect == index);
+            self.write_effect(group, index, effect, is_written)?;
+        }
+        Ok(Ok(group.state.position))
+    }
+
+    /// Inserts the row that must be absent; false if it is there, and then nothing was written.
+    fn insert_unread(&mut self, effect: &Effect) -> Result<bool, GroupFailure> {
+        let (Effect::Logged { key, after, .. } | Effect::Internal { key, after }) = effect;
+        let (Some(id), Some(row)) = (self.shared.tables.id(&key.table), after) else {
+            return Err(StoreError::Corrupt("a written table has no number".into()).into());
+        };
+        let version = version_to_sql(row.version);
+        let row = params![id, &*key.name, version, &*row.body, &*row.aside];
+        Ok(self.insert_new.execute(row)? > 0)
+    }
+
+    fn write_effect(
+        &mut self,
+        group: &mut Group,
+        index: usize,
+        effect: Effect,
+        is_written: bool,
+    ) -> Result<(), GroupFailure> {
+        match effect {
+            Effect::Internal { key, after } => {
+                self.write_row(&key, after.as_ref(), true)?;
+                group.changed.push(Changed { key, after });
+                Ok(())
+            }
+            Effect::Logged { key, before, after } => {
+                if !is_written {
                     self.write_row(&key, after.as_ref(), before.is_some())?;
-                    group.changed.push(Changed { key: key.clone(), after: after.clone() });
-                    let change = Change { position, key, before, after };
-                    self.write_line(group, index, change)?;
                 }
+                group.changed.push(Changed { key: key.clone(), after: after.clone() });
+                let position = group.state.position;
+                self.write_line(group, index, Change { position, key, before, after })
             }
         }
-        Ok(position)
     }
 
     /// `may_exist`: a row may be there already.
