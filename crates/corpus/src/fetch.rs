@@ -56,11 +56,18 @@ pub fn protos(target: &Path) -> Result<PathBuf, FetchError> {
 }
 
 fn archive(home: &Path) -> Option<String> {
-    let names = std::fs::read_dir(home).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = std::fs::read_dir(home)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter(|name| name.ends_with(".tgz")).min()
 }
 
-fn run(program: &'static str, debian: &'static str, folder: &Path, args: &[&str]) -> Result<(), FetchError> {
+fn run(
+    program: &'static str,
+    debian: &'static str,
+    folder: &Path,
+    args: &[&str],
+) -> Result<(), FetchError> {
     let output = Command::new(program).args(args).current_dir(folder).stdin(Stdio::null()).output();
     let output = output.map_err(|source| match source.kind() {
         ErrorKind::NotFound => FetchError::NoProgram { program, debian },

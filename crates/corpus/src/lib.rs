@@ -8,6 +8,7 @@ pub mod bare;
 pub mod discover;
 pub mod fetch;
 pub mod generate;
+pub mod openapi;
 pub mod package;
 pub mod report;
 pub mod round;

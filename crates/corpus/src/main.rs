@@ -103,7 +103,8 @@ fn write_report(path: &Path, report: &Report) -> Result<(), Box<dyn std::error::
 /// Panics are counted and shown with their package; the default hook would tear the progress lines apart.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+        let place =
+            info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
         say(&format!("  panic at {place}"));
     }));
 }

@@ -14,8 +14,8 @@ use bowline_store::{Backend, Memory};
 use futures::FutureExt;
 use serde::Serialize;
 
-use crate::bare;
 use crate::round::{self, Outcome, Step, TypeReport, World};
+use crate::{bare, openapi};
 
 /// How a package went.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -25,6 +25,10 @@ pub struct PackageReport {
     pub load_errors: Vec<String>,
     pub warnings: usize,
     pub methods: Methods,
+    /// What is wrong with the OpenAPI documents.
+    pub openapi_errors: Vec<String>,
+    /// Methods that look standard and are not bound, each with the reason.
+    pub unbound: Vec<String>,
     pub types: Vec<TypeReport>,
     /// Time of loading and of the rounds, in milliseconds.
     pub load_ms: u128,
@@ -62,13 +66,14 @@ pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageRe
     if registry.types.is_empty() && report.loaded() {
         report.load_errors.push("no resource type was found".to_owned());
     }
-    report.methods = methods(&registry);
+    (report.methods, report.unbound) = methods(&registry);
     for kind in declared.iter().filter(|kind| !registry.types.contains_key(*kind)) {
         let why = why_left_out(kind, &diagnostics);
         report.types.push(TypeReport::failed(kind, "", Step::Load, why));
     }
     let started = seams.clock.monotonic();
     let registry = Arc::new(registry);
+    report.openapi_errors = openapi::problems(&registry);
     match rounds(&registry, &seams, &|_| true) {
         Ok(types) => report.types.extend(types),
         Err(error) => report.load_errors.push(error),
@@ -81,7 +86,8 @@ pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageRe
 /// What the loader says about a type that it left out.
 fn why_left_out(kind: &str, diagnostics: &[Diagnostic]) -> String {
     let singular = kind.rsplit('/').next().unwrap_or(kind);
-    let names_it = |d: &&Diagnostic| d.message.contains(kind) || d.message.contains(&format!(".{singular}`"));
+    let names_it =
+        |d: &&Diagnostic| d.message.contains(kind) || d.message.contains(&format!(".{singular}`"));
     match diagnostics.iter().find(names_it) {
         Some(diagnostic) => format!("not in the registry: {}", line(diagnostic)),
         None => "not in the registry, and no diagnostic says why".to_owned(),
@@ -94,8 +100,9 @@ fn line(diagnostic: &Diagnostic) -> String {
     format!("{code} {file}:{line}:{column}: {message}")
 }
 
-fn methods(registry: &Registry) -> Methods {
+fn methods(registry: &Registry) -> (Methods, Vec<String>) {
     let mut methods = Methods::default();
+    let mut unbound = Vec::new();
     let versions = registry.services.iter().flat_map(|service| &service.versions);
     for method in versions.flat_map(|version| &version.methods) {
         match &method.role {
@@ -104,11 +111,14 @@ fn methods(registry: &Registry) -> Methods {
                 methods.bound += 1;
                 methods.standard_looking += 1;
             }
-            Role::Action { unbound: Some(_) } => methods.standard_looking += 1,
+            Role::Action { unbound: Some(why) } => {
+                methods.standard_looking += 1;
+                unbound.push(format!("{}: {why}", method.path));
+            }
             Role::Action { unbound: None } => methods.actions += 1,
         }
     }
-    methods
+    (methods, unbound)
 }
 
 /// Types whose own service left something out go round once more, over the service that Bowline makes.
@@ -128,7 +138,8 @@ fn second_rounds(registry: &Registry, seams: &Seams, types: &mut [TypeReport]) {
         let Loaded { registry, .. } = load::load(&[source]);
         rounds(&Arc::new(registry), seams, &is_lacking)
     });
-    for ty in types.iter_mut().filter(|ty| lacking.contains(&(ty.kind.clone(), ty.version.clone()))) {
+    for ty in types.iter_mut().filter(|ty| lacking.contains(&(ty.kind.clone(), ty.version.clone())))
+    {
         ty.synthesised = Some(match &second {
             Err(error) => BTreeMap::from([(Step::Load, Outcome::Failed(error.clone()))]),
             Ok(second) => second_of(ty, second),
@@ -138,7 +149,8 @@ fn second_rounds(registry: &Registry, seams: &Seams, types: &mut [TypeReport]) {
 
 /// The steps of the type's second round, with what must have run.
 fn second_of(ty: &TypeReport, second: &[TypeReport]) -> BTreeMap<Step, Outcome> {
-    let told = |step: Step, why: &str| (step, Outcome::Failed(format!("synthesised service: {why}")));
+    let told =
+        |step: Step, why: &str| (step, Outcome::Failed(format!("synthesised service: {why}")));
     let Some(found) = second.iter().find(|s| s.kind == ty.kind && s.version == ty.version) else {
         return BTreeMap::from([told(Step::Load, "the type is not in the registry")]);
     };
@@ -162,7 +174,8 @@ fn rounds(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {}", chain(&error)))?;
     runtime.block_on(async {
-        let world = world(registry, seams).map_err(|error| format!("assemble: {}", chain(&error)))?;
+        let world =
+            world(registry, seams).map_err(|error| format!("assemble: {}", chain(&error)))?;
         let mut reports = Vec::new();
         for ty in registry.all_types().filter(|ty| wanted(ty)) {
             let round = AssertUnwindSafe(round::run(&world, ty)).catch_unwind().await;
@@ -175,7 +188,10 @@ fn rounds(
     })
 }
 
-fn world(registry: &Arc<Registry>, seams: &Seams) -> Result<World, bowline_api::engine::StartError> {
+fn world(
+    registry: &Arc<Registry>,
+    seams: &Seams,
+) -> Result<World, bowline_api::engine::StartError> {
     let mut backends: BTreeMap<String, Arc<dyn Backend>> = BTreeMap::new();
     for service in &registry.services {
         backends.insert(service.name.clone(), Arc::new(Memory::new()));

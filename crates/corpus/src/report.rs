@@ -62,7 +62,9 @@ impl Report {
             packages: details.len(),
             types_passed: types().filter(|ty| ty.passed()).count(),
             types: types().count(),
-            methods: details.iter().fold(Methods::default(), |sum, package| add(sum, package.methods)),
+            methods: details
+                .iter()
+                .fold(Methods::default(), |sum, package| add(sum, package.methods)),
             types_watched_stream: types().filter(|ty| ty.watched_stream).count(),
             types_second_round: types().filter(|ty| ty.synthesised.is_some()).count(),
             steps: tallies(&details),
@@ -72,9 +74,10 @@ impl Report {
         }
     }
 
-    /// All packages load, and enough types pass.
+    /// All packages load with sound OpenAPI documents, and enough types pass.
     pub fn reaches_goal(&self) -> bool {
         self.packages_loaded == self.packages
+            && self.details.iter().all(|package| package.openapi_errors.is_empty())
             && self.types_passed * 1000 >= self.types * TYPES_MIN_PERMILLE
     }
 
@@ -119,13 +122,15 @@ impl Report {
 
 /// Everything of a package that failed.
 pub fn failures(package: &PackageReport) -> Vec<FailureLine> {
-    let load = package.load_errors.iter().map(|reason| FailureLine {
+    let whole = |step: Step, reason: &String| FailureLine {
         package: package.package.clone(),
         kind: String::new(),
         version: String::new(),
-        step: Step::Load,
+        step,
         reason: reason.clone(),
-    });
+    };
+    let load = package.load_errors.iter().map(|reason| whole(Step::Load, reason));
+    let openapi = package.openapi_errors.iter().map(|reason| whole(Step::OpenApi, reason));
     let types = package.types.iter().flat_map(|ty| {
         ty.failures().map(|(step, reason)| FailureLine {
             package: package.package.clone(),
@@ -135,7 +140,7 @@ pub fn failures(package: &PackageReport) -> Vec<FailureLine> {
             reason: reason.to_owned(),
         })
     });
-    load.chain(types).collect()
+    load.chain(openapi).chain(types).collect()
 }
 
 fn add(a: Methods, b: Methods) -> Methods {
@@ -210,7 +215,12 @@ mod tests {
     #[test]
     fn failures_that_differ_in_names_are_one_group() {
         let failed = |kind: &str| {
-            TypeReport::failed(kind, "v1", Step::Get, format!("resource \"{kind}\" has 7 of 12 fields"))
+            TypeReport::failed(
+                kind,
+                "v1",
+                Step::Get,
+                format!("resource \"{kind}\" has 7 of 12 fields"),
+            )
         };
         let report = Report::of(vec![package("a", vec![failed("A"), failed("B")])]);
         assert_eq!(report.groups.len(), 1);

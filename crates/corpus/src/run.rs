@@ -41,7 +41,8 @@ fn isolated(package: Package) -> PackageReport {
     let name = package.name.clone();
     let (sender, receiver) = mpsc::channel();
     let work = move || {
-        let run = || package::run(&package.name, Source::Folder(package.folder.clone()), &package.kinds);
+        let run =
+            || package::run(&package.name, Source::Folder(package.folder.clone()), &package.kinds);
         let report = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|panic| failed(&package.name, package::panicked(panic.as_ref())));
         // Nobody waits any more for a package that was given up.
@@ -53,12 +54,18 @@ fn isolated(package: Package) -> PackageReport {
     }
     receiver.recv_timeout(PACKAGE_MAX).unwrap_or_else(|error| match error {
         RecvTimeoutError::Timeout => failed(&name, format!("not done after {PACKAGE_MAX:?}")),
-        RecvTimeoutError::Disconnected => failed(&name, "the thread ended without a report".to_owned()),
+        RecvTimeoutError::Disconnected => {
+            failed(&name, "the thread ended without a report".to_owned())
+        }
     })
 }
 
 fn failed(name: &str, reason: String) -> PackageReport {
-    PackageReport { package: name.to_owned(), load_errors: vec![reason], ..PackageReport::default() }
+    PackageReport {
+        package: name.to_owned(),
+        load_errors: vec![reason],
+        ..PackageReport::default()
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,5 +1,7 @@
 //! The whole round over small protos of our own, one file for each style that real APIs have: no network is needed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 
 use bowline_corpus::package::{self, PackageReport};
@@ -30,7 +32,10 @@ fn a_topic_that_is_its_own_request_goes_the_whole_way() {
     let report = round_of("topics", text, &["topics.example.com/Topic"]);
     assert_eq!((report.methods.bound, report.methods.standard_looking), (5, 5));
     let passed = steps(&report, "Topic", true);
-    assert_eq!(passed, [Step::Create, Step::Get, Step::List, Step::Page, Step::Update, Step::Watch, Step::Delete]);
+    assert_eq!(
+        passed,
+        [Step::Create, Step::Get, Step::List, Step::Page, Step::Update, Step::Watch, Step::Delete]
+    );
 }
 
 #[test]
@@ -55,7 +60,8 @@ fn a_cluster_with_operations_goes_the_whole_way() {
 #[test]
 fn types_without_a_service_are_watched_over_a_stream() {
     let text = include_str!("protos/views.proto");
-    let kinds = ["views.example.com/KeywordView", "views.example.com/Report", "views.example.com/Settings"];
+    let kinds =
+        ["views.example.com/KeywordView", "views.example.com/Report", "views.example.com/Settings"];
     let report = round_of("views", text, &kinds);
     assert_eq!(report.types.len(), 3);
     assert!(report.types.iter().all(|ty| ty.watched_stream));
@@ -71,13 +77,17 @@ fn a_kind_that_the_loader_does_not_have_is_a_failure() {
     let report = package::run("topics", Source::Files { service_yaml: None, files }, &kinds);
     let failures = Report::of(vec![report]).failures;
     assert_eq!(failures.len(), 1);
-    assert_eq!((failures[0].kind.as_str(), failures[0].step), ("topics.example.com/Lost", Step::Load));
+    assert_eq!(
+        (failures[0].kind.as_str(), failures[0].step),
+        ("topics.example.com/Lost", Step::Load)
+    );
 }
 
 #[test]
 fn broken_protos_fail_and_do_not_panic() {
     let files = vec![("corpus/broken/v1/broken.proto".to_owned(), "message {".to_owned())];
-    let report = package::run("broken", Source::Files { service_yaml: None, files }, &BTreeSet::new());
+    let report =
+        package::run("broken", Source::Files { service_yaml: None, files }, &BTreeSet::new());
     assert!(!report.loaded());
     assert!(!Report::of(vec![report]).reaches_goal());
 }

@@ -70,6 +70,10 @@ impl<'a> Plan<'a> {
 /// Whether `path` or something above it is in the list.
 fn covers(list: &[String], path: &str) -> bool {
     list.iter().any(|listed| {
-        path.strip_prefix(listed.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        path.strip_prefix(listed.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     })
 }
+
+#[cfg(test)]
+mod tests;

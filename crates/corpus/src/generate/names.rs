@@ -16,15 +16,33 @@ pub struct Name {
 
 /// Ids that an id pattern may like, the plainest first.
 const IDS: &[&str] = &[
-    "alpha", "a1b2c3d4", "alpha-one", "Alpha", "1234567", "ALPHA", "alpha.one", "alpha_one", "alpha/beta", "1.2.3",
-    "alpha/beta/gamma", "us-west1", "a.b.c/d", "01234567-89ab-7cde-8f01-23456789abcd", "0123456789abcdef0123456789abcdef",
-    "alpha@example.com", "a", "1", "en", "en-US",
+    "alpha",
+    "a1b2c3d4",
+    "alpha-one",
+    "Alpha",
+    "1234567",
+    "ALPHA",
+    "alpha.one",
+    "alpha_one",
+    "alpha/beta",
+    "1.2.3",
+    "alpha/beta/gamma",
+    "us-west1",
+    "a.b.c/d",
+    "01234567-89ab-7cde-8f01-23456789abcd",
+    "0123456789abcdef0123456789abcdef",
+    "alpha@example.com",
+    "a",
+    "1",
+    "en",
+    "en-US",
 ];
 
 /// The pattern that the round uses: the first that has an id of its own, otherwise the first that can be rendered.
 pub fn main_pattern(ty: &ResourceType) -> Option<&Pattern> {
     let usable = || ty.patterns.iter().filter(|pattern| !pattern.is_wildcard());
-    let has_variable = |pattern: &&Pattern| !pattern.variables().is_empty() && !pattern.is_singleton();
+    let has_variable =
+        |pattern: &&Pattern| !pattern.variables().is_empty() && !pattern.is_singleton();
     usable().find(has_variable).or_else(|| usable().next())
 }
 
@@ -32,7 +50,7 @@ pub fn main_pattern(ty: &ResourceType) -> Option<&Pattern> {
 pub fn name(ty: &ResourceType, pattern: &Pattern, id: &str) -> Name {
     let own = own_segments(pattern);
     let (above, last) = pattern.segments.split_at(pattern.segments.len() - own);
-    let parent: Vec<String> = above.iter().map(|segment| parent_segment(segment)).collect();
+    let parent: Vec<String> = above.iter().map(parent_segment).collect();
     let own_id = match last.last() {
         Some(PatternSegment::Literal(_)) | None => String::new(),
         Some(segment) => own_id(ty, segment, id),
@@ -113,8 +131,11 @@ fn liked_id(ty: &ResourceType, id: &str) -> String {
     let bases = [id].into_iter().chain(IDS.iter().copied());
     let salted = bases.flat_map(|base| [base.to_owned(), format!("{base}{salt}")]);
     let ids: Vec<String> = salted.filter(|id| regex.is_match(id)).collect();
-    let own = ids.iter().find(|i| *i == id).or_else(|| ids.iter().find(|i| i.ends_with(&salt.to_string())));
-    own.or(ids.first()).cloned().unwrap_or_else(|| id.to_owned())
+    let own = ids
+        .iter()
+        .find(|i| *i == id)
+        .or_else(|| ids.iter().find(|i| i.ends_with(&salt.to_string())));
+    own.or_else(|| ids.first()).cloned().unwrap_or_else(|| id.to_owned())
 }
 
 /// `a1~b1`: values without any separator.

@@ -1,6 +1,8 @@
 //! Which fields of a resource a test may change, and which it may filter by.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
+};
 
 use super::values::join;
 use super::{Plan, values};
@@ -61,7 +63,10 @@ pub fn mutable(plan: &Plan<'_>, resource: &DynamicMessage) -> Vec<Place> {
 /// String fields with a value, that a list can be filtered by.
 pub fn filterable(plan: &Plan<'_>, resource: &DynamicMessage) -> Vec<Place> {
     let fits = |field: &FieldDescriptor, path: &str| {
-        !plan.is_input_only(path) && !field.is_list() && !field.is_map() && field.kind() == Kind::String
+        !plan.is_input_only(path)
+            && !field.is_list()
+            && !field.is_map()
+            && field.kind() == Kind::String
     };
     let mut places = places(plan, resource, &fits);
     places.retain(|place| {
@@ -95,13 +100,19 @@ fn visit(
         let path = join(&prefix, field.name());
         let is_case = field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic());
         let is_set = message.is_some_and(|message| message.has_field(&field));
-        if (is_case && !is_set) || plan.is_managed(&path) || plan.is_output_only(&path) || plan.reference(&path).is_some() {
+        if (is_case && !is_set)
+            || plan.is_managed(&path)
+            || plan.is_output_only(&path)
+            || plan.reference(&path).is_some()
+        {
             continue;
         }
         let fields: Vec<_> = above.iter().cloned().chain([field.clone()]).collect();
         let kind = field.kind();
         match (&kind, message) {
-            (Kind::Message(inner), Some(message)) if !is_plain(&field) && !field.is_list() && !field.is_map() => {
+            (Kind::Message(inner), Some(message))
+                if !is_plain(&field) && !field.is_list() && !field.is_map() =>
+            {
                 let value = message.get_field(&field).into_owned();
                 if is_set && fields.len() < DEPTH && !plan.is_immutable(&path) {
                     visit(plan, inner, value.as_message(), &fields, fits, found);
@@ -121,7 +132,8 @@ fn is_plain(field: &FieldDescriptor) -> bool {
         return entry.map_entry_key_field().kind() == Kind::String
             && entry.map_entry_value_field().kind() == Kind::String;
     }
-    let well_known = |message: &MessageDescriptor| message.full_name().starts_with("google.protobuf.");
+    let well_known =
+        |message: &MessageDescriptor| message.full_name().starts_with("google.protobuf.");
     if field.is_list() { kind == Kind::String } else { kind.as_message().is_none_or(well_known) }
 }
 

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
+    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor,
+    ReflectMessage, Value,
 };
 
 use super::{Plan, names};
@@ -41,7 +42,8 @@ pub fn changed(field: &FieldDescriptor, value: &Value) -> Option<Value> {
         Value::Bytes(bytes) => Value::Bytes([bytes.as_ref(), b"!"].concat().into()),
         Value::EnumNumber(number) => {
             let kind = field.kind();
-            let other = kind.as_enum()?.values().map(|v| v.number()).find(|n| n != number && *n != 0);
+            let other =
+                kind.as_enum()?.values().map(|v| v.number()).find(|n| n != number && *n != 0);
             Value::EnumNumber(other?)
         }
         Value::Map(entries) => {
@@ -81,7 +83,12 @@ struct Filler<'a> {
 }
 
 impl Filler<'_> {
-    fn message(&mut self, descriptor: &MessageDescriptor, path: &str, depth: usize) -> DynamicMessage {
+    fn message(
+        &mut self,
+        descriptor: &MessageDescriptor,
+        path: &str,
+        depth: usize,
+    ) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
         if self.well_known(&mut message) {
             return message;
@@ -145,7 +152,8 @@ impl Filler<'_> {
             Kind::Uint64 | Kind::Fixed64 => MapKey::U64(7),
             _ => MapKey::I32(7),
         };
-        let value = self.single(&entry.map_entry_value_field().kind(), field.name(), path, depth)?;
+        let value =
+            self.single(&entry.map_entry_value_field().kind(), field.name(), path, depth)?;
         Some(Value::Map(HashMap::from([(key, value)])))
     }
 
@@ -158,7 +166,9 @@ impl Filler<'_> {
             Kind::Bytes => Value::Bytes(Bytes::from(format!("bytes {number}"))),
             Kind::Double => Value::F64(f64::from(number) + 0.5),
             Kind::Float => Value::F32(7.5),
-            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(i32::try_from(number).unwrap_or(7)),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+                Value::I32(i32::try_from(number).unwrap_or(7))
+            }
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(i64::from(number)),
             Kind::Uint32 | Kind::Fixed32 => Value::U32(number),
             Kind::Uint64 | Kind::Fixed64 => Value::U64(u64::from(number)),
@@ -167,7 +177,12 @@ impl Filler<'_> {
         })
     }
 
-    fn nested(&mut self, descriptor: &MessageDescriptor, path: &str, depth: usize) -> Option<Value> {
+    fn nested(
+        &mut self,
+        descriptor: &MessageDescriptor,
+        path: &str,
+        depth: usize,
+    ) -> Option<Value> {
         // What an `Any` holds must be known to whoever reads it as JSON; nothing generated could be.
         if descriptor.full_name() == "google.protobuf.Any" && !self.plan.is_required(path) {
             return None;
@@ -183,7 +198,8 @@ impl Filler<'_> {
     }
 
     fn enum_number(&self, descriptor: &EnumDescriptor) -> Option<i32> {
-        let numbers: Vec<i32> = descriptor.values().map(|v| v.number()).filter(|n| *n != 0).collect();
+        let numbers: Vec<i32> =
+            descriptor.values().map(|v| v.number()).filter(|n| *n != 0).collect();
         numbers.get(self.seed % numbers.len().max(1)).copied()
     }
 
@@ -202,7 +218,9 @@ impl Filler<'_> {
                 let url = "type.googleapis.com/google.protobuf.Empty".to_owned();
                 set(message, "type_url", Value::String(url));
             }
-            "google.protobuf.Value" => set(message, "string_value", Value::String("value".to_owned())),
+            "google.protobuf.Value" => {
+                set(message, "string_value", Value::String("value".to_owned()))
+            }
             "google.protobuf.Struct" => {
                 if let Some(value) = struct_entry(message) {
                     let entries = HashMap::from([(MapKey::String("key".to_owned()), value)]);

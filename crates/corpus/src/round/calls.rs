@@ -58,7 +58,11 @@ impl Calls {
     }
 
     /// Calls a unary method.
-    pub async fn unary(&self, bound: &Bound, request: DynamicMessage) -> Result<DynamicMessage, Failure> {
+    pub async fn unary(
+        &self,
+        bound: &Bound,
+        request: DynamicMessage,
+    ) -> Result<DynamicMessage, Failure> {
         let verb = bound.binding.verb;
         let reply = self.engine.call(&bound.method, request, Context::default()).await;
         match reply.map_err(|status| Failure::Refused { verb, status })? {
@@ -68,7 +72,11 @@ impl Calls {
     }
 
     /// Opens a watch.
-    pub async fn stream(&self, bound: &Bound, request: DynamicMessage) -> Result<Messages, Failure> {
+    pub async fn stream(
+        &self,
+        bound: &Bound,
+        request: DynamicMessage,
+    ) -> Result<Messages, Failure> {
         let verb = bound.binding.verb;
         let reply = self.engine.call(&bound.method, request, Context::default()).await;
         match reply.map_err(|status| Failure::Refused { verb, status })? {
@@ -182,21 +190,31 @@ pub fn items(answer: &DynamicMessage, field: &FieldDescriptor) -> Vec<DynamicMes
     list.iter().filter_map(|item| item.as_message().cloned()).collect()
 }
 
-pub fn expect_code(result: Result<DynamicMessage, Failure>, verb: Verb, code: Code) -> Result<(), Failure> {
+pub fn expect_code(
+    result: Result<DynamicMessage, Failure>,
+    verb: Verb,
+    code: Code,
+) -> Result<(), Failure> {
     match result {
         Err(Failure::Refused { status, .. }) if status.code() == code => Ok(()),
         Err(error) => Err(error),
-        Ok(_) => Err(Failure::Wrong(format!("{verb:?} succeeded where {} was expected", code.name()))),
+        Ok(_) => {
+            Err(Failure::Wrong(format!("{verb:?} succeeded where {} was expected", code.name())))
+        }
     }
 }
 
 fn decode(bound: &Bound, bytes: &Bytes) -> Result<DynamicMessage, Failure> {
     let output = bound.method.descriptor.output();
-    let message = DynamicMessage::decode(output, bytes.as_ref())
-        .map_err(|error| Failure::Wrong(format!("{:?}: the answer does not decode: {error}", bound.binding.verb)))?;
+    let message = DynamicMessage::decode(output, bytes.as_ref()).map_err(|error| {
+        Failure::Wrong(format!("{:?}: the answer does not decode: {error}", bound.binding.verb))
+    })?;
     if message.unknown_fields().next().is_some() {
         let name = message.descriptor().full_name().to_owned();
-        return Err(Failure::Wrong(format!("{:?}: {name} came with unknown fields", bound.binding.verb)));
+        return Err(Failure::Wrong(format!(
+            "{:?}: {name} came with unknown fields",
+            bound.binding.verb
+        )));
     }
     Ok(message)
 }

@@ -12,11 +12,19 @@ pub(super) fn name_of(ty: &ResourceType, resource: &DynamicMessage) -> String {
 }
 
 /// Every field that was sent is there as it was sent, but for what only goes in and what the server manages.
-pub(super) fn kept(plan: &Plan<'_>, sent: &DynamicMessage, got: &DynamicMessage) -> Result<(), Failure> {
+pub(super) fn kept(
+    plan: &Plan<'_>,
+    sent: &DynamicMessage,
+    got: &DynamicMessage,
+) -> Result<(), Failure> {
     for (field, value) in sent.fields() {
         let path = field.name();
-        let hides = |list: &[String]| list.iter().any(|p| p == path || p.starts_with(&format!("{path}.")));
-        if plan.is_managed(path) || hides(&plan.ty.fields.input_only) || hides(&plan.ty.fields.output_only) {
+        let hides =
+            |list: &[String]| list.iter().any(|p| p == path || p.starts_with(&format!("{path}.")));
+        if plan.is_managed(path)
+            || hides(&plan.ty.fields.input_only)
+            || hides(&plan.ty.fields.output_only)
+        {
             continue;
         }
         if *got.get_field(&field) != *value {
@@ -53,7 +61,9 @@ pub(super) fn filled(ty: &ResourceType, resource: &DynamicMessage) -> Result<(),
     let MetadataPlace::Inside(field) = &ty.metadata else { return Ok(()) };
     let metadata = resource.get_field(field).into_owned();
     let set = |name: &str| metadata.as_message().is_some_and(|m| m.has_field_by_name(name));
-    let missing = ["create_time", "update_time", "uuid", "resource_version"].into_iter().find(|name| !set(name));
+    let missing = ["create_time", "update_time", "uuid", "resource_version"]
+        .into_iter()
+        .find(|name| !set(name));
     match missing {
         Some(name) => Err(Failure::Wrong(format!("metadata.{name} is not set by the server"))),
         None => Ok(()),

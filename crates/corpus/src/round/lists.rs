@@ -29,7 +29,9 @@ impl Round<'_> {
         query: &Query<'_>,
     ) -> Option<Result<(Vec<DynamicMessage>, String), Failure>> {
         let bound = self.calls.get(Verb::List)?;
-        let Response::List { items, next_page_token, .. } = &bound.binding.response else { return None };
+        let Response::List { items, next_page_token, .. } = &bound.binding.response else {
+            return None;
+        };
         let fields = bound.fields();
         let mut request = bound.request();
         calls::set_text(&mut request, &fields.parent, &self.main.parent);
@@ -45,13 +47,17 @@ impl Round<'_> {
         }
         Some(self.calls.unary(&bound, request).await.map(|answer| {
             let token = next_page_token.as_ref().map(|field| answer.get_field(field).into_owned());
-            let token = token.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            let token =
+                token.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
             (calls::items(&answer, items), token)
         }))
     }
 
     /// The list shows exactly these, in name order.
-    pub(super) async fn check_list(&self, expected: &[DynamicMessage]) -> Option<Result<(), Failure>> {
+    pub(super) async fn check_list(
+        &self,
+        expected: &[DynamicMessage],
+    ) -> Option<Result<(), Failure>> {
         let listed = self.list_all().await?;
         let mut expected = expected.to_vec();
         expected.sort_by_key(|resource| check::name_of(self.ty, resource));
@@ -72,7 +78,8 @@ impl Round<'_> {
         let told = |error: Failure| Failure::Wrong(format!("filter '{filter}': {error}"));
         Some(found.map_err(told).and_then(|(found, _)| {
             self.equal(&format!("list by '{filter}'"), &found, std::slice::from_ref(wanted))?;
-            let (rest, _) = rest.map_err(|error| Failure::Wrong(format!("filter '{not}': {error}")))?;
+            let (rest, _) =
+                rest.map_err(|error| Failure::Wrong(format!("filter '{not}': {error}")))?;
             let other: Vec<DynamicMessage> = other.into_iter().cloned().collect();
             self.equal(&format!("list by '{not}'"), &rest, &other)
         }))
@@ -87,7 +94,11 @@ impl Round<'_> {
                 format!("{} = {}", place.path, quoted(&value.unwrap_or_default()))
             }
             (None, Some(labels)) if self.label(resource).is_some() => {
-                format!("{}.env = {}", labels.name(), quoted(&self.label(resource).unwrap_or_default()))
+                format!(
+                    "{}.env = {}",
+                    labels.name(),
+                    quoted(&self.label(resource).unwrap_or_default())
+                )
             }
             (None, _) => {
                 let name = check::name_of(self.ty, resource);
@@ -103,7 +114,10 @@ impl Round<'_> {
     }
 
     /// Descending by name turns the list around.
-    pub(super) async fn check_order(&self, expected: &[DynamicMessage]) -> Option<Result<(), Failure>> {
+    pub(super) async fn check_order(
+        &self,
+        expected: &[DynamicMessage],
+    ) -> Option<Result<(), Failure>> {
         self.calls.get(Verb::List)?.fields().order_by.as_ref()?;
         let order_by = format!("{} desc", self.ty.name_field.name());
         let listed = self.list(&Query { order_by: &order_by, ..Query::default() }).await?;
@@ -113,10 +127,16 @@ impl Round<'_> {
     }
 
     /// Pages of one show each resource once.
-    pub(super) async fn check_pages(&self, expected: &[DynamicMessage]) -> Option<Result<(), Failure>> {
+    pub(super) async fn check_pages(
+        &self,
+        expected: &[DynamicMessage],
+    ) -> Option<Result<(), Failure>> {
         let bound = self.calls.get(Verb::List)?;
-        let Response::List { next_page_token: Some(_), .. } = &bound.binding.response else { return None };
-        bound.fields().page_size.as_ref().and(bound.fields().page_token.as_ref())?;
+        let Response::List { next_page_token: Some(_), .. } = &bound.binding.response else {
+            return None;
+        };
+        bound.fields().page_size.as_ref()?;
+        bound.fields().page_token.as_ref()?;
         let mut seen = Vec::new();
         let mut query = Query { page_size: 1, ..Query::default() };
         for _ in 0..=expected.len() {
@@ -136,7 +156,12 @@ impl Round<'_> {
         Some(self.equal("list page by page", &seen, &expected))
     }
 
-    fn equal(&self, what: &str, got: &[DynamicMessage], expected: &[DynamicMessage]) -> Result<(), Failure> {
+    fn equal(
+        &self,
+        what: &str,
+        got: &[DynamicMessage],
+        expected: &[DynamicMessage],
+    ) -> Result<(), Failure> {
         let names = |all: &[DynamicMessage]| -> Vec<String> {
             all.iter().map(|resource| check::name_of(self.ty, resource)).collect()
         };

@@ -51,7 +51,9 @@ fn unbound(world: &World, ty: &ResourceType) -> String {
     let reasons: Vec<String> = methods
         .filter(|method| method.descriptor.name().contains(&ty.singular))
         .filter_map(|method| match &method.role {
-            Role::Action { unbound: Some(why) } => Some(format!("{}: {why}", method.descriptor.name())),
+            Role::Action { unbound: Some(why) } => {
+                Some(format!("{}: {why}", method.descriptor.name()))
+            }
             _ => None,
         })
         .collect();

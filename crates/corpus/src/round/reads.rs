@@ -45,12 +45,17 @@ impl Round<'_> {
         Some(self.calls.unary(&bound, request).await.and_then(|answer| {
             let found = calls::items(&answer, items);
             let not_there = missing.as_ref().map(|field| answer.get_field(field).into_owned());
-            let not_there = not_there.and_then(|v| v.as_list().map(<[Value]>::to_vec)).unwrap_or_default();
+            let not_there =
+                not_there.and_then(|v| v.as_list().map(<[Value]>::to_vec)).unwrap_or_default();
             let absent = if asks_absent { vec![Value::String(absent)] } else { Vec::new() };
             if found == [expected.clone()] && not_there == absent {
                 return Ok(());
             }
-            Err(Failure::Wrong(format!("batch get found {} and missed {}", found.len(), not_there.len())))
+            Err(Failure::Wrong(format!(
+                "batch get found {} and missed {}",
+                found.len(),
+                not_there.len()
+            )))
         }))
     }
 

@@ -13,6 +13,8 @@ use super::Failure;
 pub enum Step {
     /// The type is in the registry.
     Load,
+    /// The OpenAPI document of its version is sound.
+    OpenApi,
     /// It has at least one standard method.
     Bind,
     Create,
@@ -59,7 +61,13 @@ impl TypeReport {
     /// A type that did not come as far as its round.
     pub fn failed(kind: &str, version: &str, step: Step, reason: impl Into<String>) -> Self {
         let steps = BTreeMap::from([(step, Outcome::Failed(reason.into()))]);
-        Self { kind: kind.to_owned(), version: version.to_owned(), watched_stream: false, steps, synthesised: None }
+        Self {
+            kind: kind.to_owned(),
+            version: version.to_owned(),
+            watched_stream: false,
+            steps,
+            synthesised: None,
+        }
     }
 
     /// The round went through everything from create over a watch stream to delete.

@@ -65,7 +65,11 @@ impl Watcher {
     }
 
     /// Waits for the next change that `wanted` knows; others are passed over.
-    pub async fn next(&mut self, what: &str, wanted: &dyn Fn(&Seen) -> bool) -> Result<(), Failure> {
+    pub async fn next(
+        &mut self,
+        what: &str,
+        wanted: &dyn Fn(&Seen) -> bool,
+    ) -> Result<(), Failure> {
         match self {
             Self::Stream(stream) => stream.next(what, wanted).await,
             Self::Log { backend, ty, after } => in_log(backend, ty, after, what, wanted).await,
@@ -75,14 +79,23 @@ impl Watcher {
 
 impl Stream {
     /// Opens a watch of one resource.
-    pub async fn of_one(calls: &Calls, bound: Bound, name: &str, seams: &Seams) -> Result<Self, Failure> {
+    pub async fn of_one(
+        calls: &Calls,
+        bound: Bound,
+        name: &str,
+        seams: &Seams,
+    ) -> Result<Self, Failure> {
         let mut request = bound.request();
         calls::set_text(&mut request, &bound.fields().name, name);
         let messages = calls.stream(&bound, request).await?;
         Ok(Self { bound, messages, seams: seams.clone() })
     }
 
-    pub async fn next(&mut self, what: &str, wanted: &dyn Fn(&Seen) -> bool) -> Result<(), Failure> {
+    pub async fn next(
+        &mut self,
+        what: &str,
+        wanted: &dyn Fn(&Seen) -> bool,
+    ) -> Result<(), Failure> {
         loop {
             let message = self.message(what).await?;
             if self.changes(&message)?.iter().any(wanted) {
@@ -107,7 +120,7 @@ impl Stream {
         let Response::Watch(shape) = &self.bound.binding.response else { return Ok(()) };
         let Some(size) = &shape.snapshot_size else { return Ok(()) };
         let value = message.get_field(size).into_owned();
-        let size = value.as_i64().or(value.as_i32().map(i64::from)).unwrap_or(-1);
+        let size = value.as_i64().or_else(|| value.as_i32().map(i64::from)).unwrap_or(-1);
         if size < 0 {
             return Ok(());
         }
@@ -132,7 +145,9 @@ impl Stream {
 
     fn changes(&self, message: &DynamicMessage) -> Result<Vec<Seen>, Failure> {
         let Response::Watch(shape) = &self.bound.binding.response else {
-            return Err(Failure::Wrong("watch: the method's response is not one of a watch".to_owned()));
+            return Err(Failure::Wrong(
+                "watch: the method's response is not one of a watch".to_owned(),
+            ));
         };
         let value = message.get_field(&shape.changes).into_owned();
         let changes = match value {
@@ -149,7 +164,8 @@ impl Stream {
                 let value = change.get_field_by_name(case)?.into_owned();
                 let resource = &self.bound.binding.resource.message;
                 let inner = value.as_message()?;
-                let field = inner.fields().find(|(field, _)| field.kind().as_message() == Some(resource));
+                let field =
+                    inner.fields().find(|(field, _)| field.kind().as_message() == Some(resource));
                 return Some(Seen::Present(field?.1.as_message()?.clone()));
             }
         }
@@ -168,7 +184,10 @@ fn set_stateless(request: &mut DynamicMessage, bound: &Bound) {
 }
 
 fn stateless(descriptor: &EnumDescriptor) -> Option<i32> {
-    descriptor.values().find(|value| value.name().ends_with("STATELESS")).map(|value| value.number())
+    descriptor
+        .values()
+        .find(|value| value.name().ends_with("STATELESS"))
+        .map(|value| value.number())
 }
 
 /// Looks for the change in the log, where it must be already: a write answers after its commit.
@@ -183,7 +202,9 @@ async fn in_log(
         let changes = backend.changes(*after, LOG_PAGE).await;
         let changes = changes.map_err(|error| Failure::Wrong(format!("change log: {error}")))?;
         let Changes::Page { changes, next, at_head } = changes else {
-            return Err(Failure::Wrong("change log: it does not reach back to the last change".to_owned()));
+            return Err(Failure::Wrong(
+                "change log: it does not reach back to the last change".to_owned(),
+            ));
         };
         for change in changes.iter().filter(|change| *change.key.table.kind == *ty.kind) {
             if seen_in_log(ty, change)?.is_some_and(|seen| wanted(&seen)) {

@@ -10,11 +10,11 @@ use bowline_store::Backend;
 use prost::Message;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
+use super::World;
 use super::calls::{self, Bound, Calls, Failure};
 use super::check;
 use super::steps::{Log, Step};
 use super::watch::{Seen, Stream, Watcher};
-use super::World;
 use crate::generate::names::{self, Name};
 use crate::generate::{Plan, pick, values};
 
@@ -40,7 +40,7 @@ impl<'a> Round<'a> {
             log.fail(Step::Round, format!("service {} has no store", ty.service));
             return None;
         };
-        let Some(pattern) = names::main_pattern(ty).or(ty.patterns.first()) else {
+        let Some(pattern) = names::main_pattern(ty).or_else(|| ty.patterns.first()) else {
             log.fail(Step::Round, "the type has no pattern".to_owned());
             return None;
         };
@@ -91,7 +91,12 @@ impl<'a> Round<'a> {
         }
     }
 
-    async fn run_reads(&self, log: &mut Log, first: &DynamicMessage, second: Option<&DynamicMessage>) {
+    async fn run_reads(
+        &self,
+        log: &mut Log,
+        first: &DynamicMessage,
+        second: Option<&DynamicMessage>,
+    ) {
         let all: Vec<DynamicMessage> = [first].into_iter().chain(second).cloned().collect();
         let name = check::name_of(self.ty, first);
         let got = self.get(&name).await.map(|got| got.and_then(|got| equal_whole(&got, first)));
@@ -150,7 +155,10 @@ impl<'a> Round<'a> {
         };
         let got = check::name_of(self.ty, &created);
         if got != name.text {
-            return Err(Failure::Wrong(format!("created as \"{got}\", asked for \"{}\"", name.text)));
+            return Err(Failure::Wrong(format!(
+                "created as \"{got}\", asked for \"{}\"",
+                name.text
+            )));
         }
         check::kept(&self.plan, &sent, &created)?;
         check::filled(self.ty, &created)?;
@@ -177,7 +185,12 @@ impl<'a> Round<'a> {
         Err(Failure::Wrong("Create with the same request id gave another answer".to_owned()))
     }
 
-    fn create_request(&self, bound: &Bound, name: &Name, mut resource: DynamicMessage) -> DynamicMessage {
+    fn create_request(
+        &self,
+        bound: &Bound,
+        name: &Name,
+        mut resource: DynamicMessage,
+    ) -> DynamicMessage {
         let fields = bound.fields();
         let by_id = fields.resource_id.is_some()
             && !name.id.is_empty()
@@ -264,7 +277,8 @@ impl<'a> Round<'a> {
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => return Err(no_way_to_read()),
         };
-        let told = |error: Failure| Failure::Wrong(format!("after an update of {paths:?}: {error}"));
+        let told =
+            |error: Failure| Failure::Wrong(format!("after an update of {paths:?}: {error}"));
         check::same(&self.plan, expected, &after).map_err(told)?;
         Ok(after)
     }
@@ -296,7 +310,8 @@ impl<'a> Round<'a> {
         for pattern in others {
             any = true;
             let result = self.other_pattern(pattern).await;
-            let told = |error: Failure| Failure::Wrong(format!("pattern \"{}\": {error}", pattern.text));
+            let told =
+                |error: Failure| Failure::Wrong(format!("pattern \"{}\": {error}", pattern.text));
             log.note(Step::Patterns, result.map_err(told));
         }
         if !any {
@@ -318,7 +333,12 @@ impl<'a> Round<'a> {
 
     // --- delete -------------------------------------------------------------------------------------------------------
 
-    async fn run_delete(&self, log: &mut Log, resource: &DynamicMessage, watcher: &mut Option<Watcher>) {
+    async fn run_delete(
+        &self,
+        log: &mut Log,
+        resource: &DynamicMessage,
+        watcher: &mut Option<Watcher>,
+    ) {
         let Some(bound) = self.calls.get(Verb::Delete) else {
             log.skip(Step::Delete, "no delete method");
             return;
@@ -334,7 +354,12 @@ impl<'a> Round<'a> {
         }
     }
 
-    async fn delete(&self, bound: &Bound, resource: &DynamicMessage, name: &str) -> Result<(), Failure> {
+    async fn delete(
+        &self,
+        bound: &Bound,
+        resource: &DynamicMessage,
+        name: &str,
+    ) -> Result<(), Failure> {
         self.delete_call(bound, name, Some(resource)).await?;
         if let Some(absent) = self.expect_absent(name).await {
             absent?;
@@ -383,7 +408,8 @@ fn equal_whole(got: &DynamicMessage, expected: &DynamicMessage) -> Result<(), Fa
     if got == expected {
         return Ok(());
     }
-    let field = expected.fields().map(|(field, _)| field).chain(got.fields().map(|(field, _)| field));
+    let field =
+        expected.fields().map(|(field, _)| field).chain(got.fields().map(|(field, _)| field));
     let field = field.into_iter().find(|field| got.get_field(field) != expected.get_field(field));
     let field = field.map_or_else(|| "presence".to_owned(), |field| field.name().to_owned());
     Err(Failure::Wrong(format!("the answers of two methods differ in {field}")))
