@@ -24,6 +24,7 @@ const SKELETONS: [(&str, &str); 6] = [
 ];
 
 /// Services as the SDK lays them out: `edgelq/<service>/api-skeleton-<version>.yaml` beside `proto/`.
+#[expect(clippy::print_stderr, reason = "a test that does nothing has to say so")]
 fn services() -> Option<World> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let skeletons = root.join("../shared/data/api-skeletons");
