@@ -228,7 +228,11 @@ impl Binder<'_> {
             self.ty.patterns.iter().filter_map(|pattern| pattern.parent()).collect();
         let variables: Vec<&str> =
             parents.iter().filter_map(|parent| parent.id_variable()).collect();
-        let named = variables.iter().find_map(|variable| string_field(input, variable));
+        // A bare id, `project_id`, is no name.
+        let named = variables
+            .iter()
+            .filter(|variable| !variable.ends_with("_id"))
+            .find_map(|variable| string_field(input, variable));
         named.or_else(|| string_field(input, "name").filter(|_| !parents.is_empty()))
     }
 }
@@ -263,6 +267,3 @@ fn operation_metadata(method: &MethodDescriptor) -> Option<MessageDescriptor> {
     pool.get_message_by_name(&format!("{package}.{name}"))
         .or_else(|| pool.get_message_by_name(&name))
 }
-
-#[cfg(test)]
-mod tests;

@@ -101,7 +101,9 @@ impl Linker<'_> {
                     let kind = shapes
                         .iter()
                         .find_map(|shape| self.index.kind_of(shape, self.draft, &ty.kind));
+                    let region = format!("{}/*", self.draft.region_collection);
                     let known = kind.is_some()
+                        || shapes.contains(&region)
                         || shapes.iter().any(|shape| self.index.defined.contains(shape));
                     if self.strict && !known {
                         problems.push(unknown_parent(ty, &above.text));

@@ -70,7 +70,11 @@ impl Printer {
         for (at, import) in proto.dependency.iter().enumerate() {
             let public =
                 proto.public_dependency.iter().any(|index| usize::try_from(*index) == Ok(at));
-            self.line(&format!("import {}\"{import}\";", if public { "public " } else { "" }));
+            self.line(&format!(
+                "import {}{};",
+                if public { "public " } else { "" },
+                quoted(import)
+            ));
         }
         self.options(&file.options());
         file.extensions().for_each(|extension| self.extension(&extension));
@@ -339,7 +343,8 @@ fn value_text(kind: &Kind, value: &Value) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A string literal.
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

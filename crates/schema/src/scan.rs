@@ -267,7 +267,7 @@ impl Scan<'_> {
         });
         let kind = declared.r#type.clone();
         let (domain, singular) = match kind.split_once('/') {
-            Some((domain, singular)) if !singular.is_empty() && !singular.contains('/') => {
+            Some((domain, singular)) if is_plain(domain) && is_plain(singular) => {
                 (domain, singular)
             }
             _ => return Err(self.bad_type(&place, &kind)),
@@ -400,6 +400,12 @@ fn name_field(
         let help = "add `string name = 1;`, or say which field holds the name with `name_field`";
         Diagnostic::error(code::NO_NAME_FIELD, place, message).help(help)
     })
+}
+
+/// Whether a part of a type name has only letters, digits and what joins them; it goes into names and texts of all kinds.
+fn is_plain(text: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && text.chars().all(fine)
 }
 
 /// Whether a part of a package is a version: `v1`, `v1beta2`, `v1p1beta1`.

@@ -11,6 +11,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::http::HttpRule;
 use crate::model::Verb;
+use crate::print::quoted;
 use crate::routes::{self, RouteFields};
 use crate::scan::TypeDraft;
 use crate::skeleton::glob_matches;
@@ -201,7 +202,8 @@ impl Writer<'_> {
         ];
         imports.sort_unstable();
         imports.dedup();
-        let imports: String = imports.iter().map(|name| format!("import \"{name}\";\n")).collect();
+        let imports: String =
+            imports.iter().map(|name| format!("import {};\n", quoted(name))).collect();
         let Writer { nouns, rpcs, messages, .. } = self;
         format!(
             "// The standard service of {}, made by Bowline.\nsyntax = \"proto3\";\n\n{package}{imports}\n\
