@@ -259,11 +259,16 @@ fn is_message(field: &FieldDescriptor, full_name: &str) -> bool {
     same && !field.is_list() && !field.is_map()
 }
 
-/// The message of `operation_info.metadata_type`: a full name, or one relative to the method's package.
-fn operation_metadata(method: &MethodDescriptor) -> Option<MessageDescriptor> {
-    let name = options::of_method(method).operation_info?.metadata_type;
+/// What `google.longrunning.operation_info` says an operation carries: response and metadata, if the pool has them.
+fn operation_types(
+    method: &MethodDescriptor,
+) -> (Option<MessageDescriptor>, Option<MessageDescriptor>) {
+    let Some(info) = options::of_method(method).operation_info else { return (None, None) };
     let package = method.parent_service().package_name().to_owned();
     let pool = method.parent_pool();
-    pool.get_message_by_name(&format!("{package}.{name}"))
-        .or_else(|| pool.get_message_by_name(&name))
+    let find = |name: &str| {
+        pool.get_message_by_name(&format!("{package}.{name}"))
+            .or_else(|| pool.get_message_by_name(name))
+    };
+    (find(&info.response_type), find(&info.metadata_type))
 }

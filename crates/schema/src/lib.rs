@@ -21,6 +21,7 @@ pub mod source;
 pub mod words;
 
 mod bind;
+mod borrowed;
 mod compile;
 mod descriptors;
 mod finish;

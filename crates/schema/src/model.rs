@@ -300,6 +300,8 @@ pub enum Response {
     Operation {
         /// Full name of the message of `operation_info.metadata_type`, if the pool has it.
         metadata: Option<MessageDescriptor>,
+        /// Whether `operation_info.response_type` is the resource, so that even a delete answers with it.
+        has_resource: bool,
     },
     List {
         items: FieldDescriptor,

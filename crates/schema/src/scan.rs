@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
+use crate::borrowed;
 use crate::diagnostic::{Diagnostic, Place, Severity, code};
 use crate::id_pattern;
 use crate::imports::FileSet;
@@ -179,12 +180,17 @@ impl Scan<'_> {
         for (group, files) in self.groups() {
             let version = version_of(&group);
             let broken = files.iter().any(|file| self.failed.contains(file));
-            for (message, found) in self.messages(&files) {
+            let messages = self.messages(&files);
+            let borrowed = borrowed::domains(self.pool, &files, &messages);
+            for (message, found) in messages {
                 let Some(resource) = &found.resource else { continue };
                 let domain = resource.r#type.split_once('/').map_or("", |(domain, _)| domain);
                 if domain.is_empty() {
                     let place = place::of_message(&message, self.set);
                     problems.push(self.bad_type(&place, &resource.r#type));
+                    continue;
+                }
+                if borrowed.contains(domain) {
                     continue;
                 }
                 let key = (domain.to_owned(), version_age(&version));

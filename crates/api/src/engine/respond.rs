@@ -24,7 +24,7 @@ pub(crate) fn written(
     seams: &Seams,
 ) -> Bytes {
     match response {
-        Response::Operation { metadata } => {
+        Response::Operation { metadata, .. } => {
             let metadata = metadata.as_ref().map(|m| m.full_name().to_owned());
             operation(ty, body, metadata.as_deref(), seams)
         }
@@ -40,7 +40,9 @@ pub(crate) fn deleted(
     body: &Bytes,
     seams: &Seams,
 ) -> Bytes {
-    let body = matches!(response, Response::Resource).then(|| body.clone());
+    let has_resource =
+        matches!(response, Response::Resource | Response::Operation { has_resource: true, .. });
+    let body = has_resource.then(|| body.clone());
     written(response, ty, body, seams)
 }
 

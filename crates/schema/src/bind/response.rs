@@ -3,7 +3,7 @@
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::request::is_integer;
-use super::{Binder, operation_metadata, string_field};
+use super::{Binder, operation_types, string_field};
 use crate::model::{Response, Verb, WatchResponse};
 use crate::scan::TypeDraft;
 
@@ -44,16 +44,22 @@ impl Binder<'_> {
 
     fn written(&self) -> Result<Response, String> {
         match self.output().full_name() {
-            OPERATION => Ok(Response::Operation { metadata: operation_metadata(self.method) }),
+            OPERATION => Ok(self.operation()),
             EMPTY => Ok(Response::Empty),
             _ => self.resource_only(),
         }
     }
 
+    fn operation(&self) -> Response {
+        let (response, metadata) = operation_types(self.method);
+        let has_resource = response.is_some_and(|message| message == self.ty.message);
+        Response::Operation { metadata, has_resource }
+    }
+
     fn deleted(&self) -> Response {
         let output = self.output();
         match output.full_name() {
-            OPERATION => Response::Operation { metadata: operation_metadata(self.method) },
+            OPERATION => self.operation(),
             _ if output == self.ty.message => Response::Resource,
             _ => Response::Empty,
         }

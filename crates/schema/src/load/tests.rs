@@ -251,7 +251,7 @@ service Run {
         panic!()
     };
     assert_eq!(create.request.resource_id.as_ref().unwrap().name(), "instance_id");
-    let Response::Operation { metadata: Some(metadata) } = &create.response else { panic!() };
+    let Response::Operation { metadata: Some(metadata), .. } = &create.response else { panic!() };
     assert_eq!(metadata.full_name(), "example.run.v1.Metadata");
     assert_eq!(create.verb, Verb::Create);
 }
