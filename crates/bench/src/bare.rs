@@ -39,7 +39,7 @@ pub(crate) const SUBSCRIBE: &str = "/bowline.bench.Bare/Subscribe";
 /// Messages that a slow stream may be behind.
 const BACKLOG: usize = 16 * 1024;
 
-/// Serves on a free port until the process is ended; prints the ready line.
+/// Serves on a free port until the future is dropped; prints the ready line.
 pub(crate) async fn serve(body: &Path) -> Result<(), Error> {
     let body = std::fs::read(body).map_err(Error::io(format!("read {}", body.display())))?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("listen"))?;
@@ -49,18 +49,9 @@ pub(crate) async fn serve(body: &Path) -> Result<(), Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tonic::transport::Server::builder()
         .add_service(bare)
-        .serve_with_incoming_shutdown(incoming, told_to_stop())
+        .serve_with_incoming(incoming)
         .await
         .map_err(|source| Error::Connect { url: address.to_string(), source })
-}
-
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => drop(terminate.recv().await),
-        // The bench kills what does not stop.
-        Err(_) => std::future::pending().await,
-    }
 }
 
 #[derive(Clone)]

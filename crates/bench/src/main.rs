@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     // Dropping the run ends the servers and removes the data.
     let result = tokio::select! {
         result = run => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        () = told_to_stop() => Err(Error::Interrupted),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +50,20 @@ async fn main() -> ExitCode {
             eprintln!("bench: {}", error::chain(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Completes on SIGINT or SIGTERM.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        // Then the system's way remains: the process ends at once.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }
 

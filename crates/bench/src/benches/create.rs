@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::item::{self, Maker, PROJECT};
 use crate::load::{self, Outcome, Schedule, closed, histogram, open, record};
 use crate::options::Options;
-use crate::raw;
+use crate::raw::{self, Raw};
 use crate::report::{Figure, median};
 use crate::stage::Stage;
 
@@ -42,7 +42,7 @@ struct Round {
 struct Crowd {
     clients: usize,
     ours: Vec<Round>,
-    raw: Vec<f64>,
+    raw: Vec<Raw>,
 }
 
 pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>, Error> {
@@ -143,7 +143,7 @@ fn flush_latency(stage: &Stage) -> Result<(f64, f64), Error> {
 fn peak_figures(crowd: &Crowd) -> Vec<Figure> {
     let of = |figure: &dyn Fn(&Round) -> f64| median(crowd.ours.iter().map(figure));
     let rates = crowd.ours.iter().map(|r| r.outcome.per_second());
-    let ratios = rates.zip(&crowd.raw).map(|(ours, raw)| ours / raw);
+    let ratios = rates.zip(&crowd.raw).map(|(ours, raw)| ours / raw.rows_per_second);
     let lowest = ratios.clone().fold(f64::INFINITY, f64::min);
     let highest = ratios.fold(0.0, f64::max);
     let (rate, cpu, p99) = match crowd.clients {
@@ -158,10 +158,11 @@ fn peak_figures(crowd: &Crowd) -> Vec<Figure> {
     };
     vec![
         Figure::higher(rate, of(&|r| r.outcome.per_second()), "1/s")
-            .limit(median(crowd.raw.iter().copied()))
+            .limit(median(crowd.raw.iter().map(|raw| raw.rows_per_second)))
             .goal_of_limit(GOAL)
             .note(format!("ratio of single rounds {lowest:.2} to {highest:.2}")),
-        Figure::lower(cpu, of(&|r| r.server_cpu), "us/request"),
+        Figure::lower(cpu, of(&|r| r.server_cpu), "us/request")
+            .limit(median(crowd.raw.iter().map(|raw| raw.cpu))),
         Figure::lower(p99, of(&|r| r.outcome.quantile_ms(0.99)), "ms").note("at the highest rate"),
     ]
 }
