@@ -1,6 +1,6 @@
 //! How many durable creates a second, and how fast each, beside the bare SQLite loop with the same rows.
 //!
-//! `cargo run --release -p bowline-store --example rate [FOLDER] [ROWS]`
+//! `cargo run --release -p bowline-store --example rate [FOLDER] [ROWS] [CHECKPOINT_PAGES] [CREATES_PER_SECOND]`
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "it measures with the real clock and tasks")]
 
@@ -38,12 +38,22 @@ fn main() -> Result<(), Failed> {
     let mut args = std::env::args().skip(1);
     let folder = PathBuf::from(args.next().unwrap_or_else(|| "target/rate".to_owned()));
     let rows: u64 = args.next().map_or(Ok(60_000), |n| n.parse())?;
+    let mut options = SqliteOptions::default();
+    if let Some(pages) = args.next() {
+        options.checkpoint_pages = pages.parse()?;
+    }
     std::fs::create_dir_all(&folder)?;
+    let probe = Probe { folder: folder.clone(), options };
     let runtime = tokio::runtime::Runtime::new()?;
+    if let Some(rate) = args.next() {
+        let times = runtime.block_on(open_loop(&probe, rows, rate.parse()?))?;
+        println!("at {rate}/s: {}", quantiles(&times));
+        return Ok(());
+    }
     for (clients, rows) in [(1, rows / 20), (64, rows), (256, rows)] {
         let raw = raw(&folder, rows, clients, true)?;
         let bare = raw_rate(&folder, rows, clients)?;
-        let (store, times) = runtime.block_on(closed_loop(&folder, rows, clients))?;
+        let (store, times) = runtime.block_on(closed_loop(&probe, rows, clients))?;
         println!(
             "{clients:>4} clients: store {store:>7.0}/s  bare loop {raw:>7.0}/s (without log {bare:>7.0}/s)  \
              ratio {:.2}  {}",
@@ -52,11 +62,11 @@ fn main() -> Result<(), Failed> {
         );
         if clients == 256 {
             let rate = store * 0.7;
-            let times = runtime.block_on(open_loop(&folder, rows, rate))?;
+            let times = runtime.block_on(open_loop(&probe, rows, rate))?;
             println!("at 70 % of that ({rate:.0}/s): {}", quantiles(&times));
         }
     }
-    runtime.block_on(reads(&folder))
+    runtime.block_on(reads(&probe))
 }
 
 fn raw_rate(folder: &Path, rows: u64, clients: u64) -> Result<f64, Failed> {
@@ -113,9 +123,18 @@ fn create(n: u64) -> Batch {
     }
 }
 
-fn open(folder: &Path, name: &str) -> Result<Arc<Cached<Sqlite>>, Failed> {
-    let store = Sqlite::open(fresh(folder, name), SqliteOptions::default(), Seams::real())?;
-    Ok(Arc::new(Cached::new(store, CacheOptions::default())))
+/// Where and how stores are opened.
+struct Probe {
+    folder: PathBuf,
+    options: SqliteOptions,
+}
+
+impl Probe {
+    fn open(&self, name: &str) -> Result<Arc<Cached<Sqlite>>, Failed> {
+        let path = fresh(&self.folder, name);
+        let store = Sqlite::open(path, self.options.clone(), Seams::real())?;
+        Ok(Arc::new(Cached::new(store, CacheOptions::default())))
+    }
 }
 
 fn times() -> Result<Histogram<u64>, Failed> {
@@ -124,11 +143,11 @@ fn times() -> Result<Histogram<u64>, Failed> {
 
 /// Each client creates its next row when the last one is done.
 async fn closed_loop(
-    folder: &Path,
+    probe: &Probe,
     rows: u64,
     clients: u64,
 ) -> Result<(f64, Histogram<u64>), Failed> {
-    let store = open(folder, "store.db")?;
+    let store = probe.open("store.db")?;
     let next = Arc::new(AtomicU64::new(0));
     let (begun, cpu) = (Instant::now(), cpu_micros(None));
     let tasks: Vec<_> = (0..clients)
@@ -163,8 +182,8 @@ async fn closed_loop(
 }
 
 /// Creates start at a fixed rate, whether or not earlier ones are done; waiting to start counts.
-async fn open_loop(folder: &Path, rows: u64, rate: f64) -> Result<Histogram<u64>, Failed> {
-    let store = open(folder, "paced.db")?;
+async fn open_loop(probe: &Probe, rows: u64, rate: f64) -> Result<Histogram<u64>, Failed> {
+    let store = probe.open("paced.db")?;
     let begun = Instant::now();
     let mut tasks = Vec::new();
     for n in 0..rows {
@@ -187,9 +206,9 @@ async fn open_loop(folder: &Path, rows: u64, rate: f64) -> Result<Histogram<u64>
 }
 
 /// Gets that miss and gets that hit the cache.
-async fn reads(folder: &Path) -> Result<(), Failed> {
+async fn reads(probe: &Probe) -> Result<(), Failed> {
     const ROWS: u64 = 5_000;
-    let store = open(folder, "reads.db")?;
+    let store = probe.open("reads.db")?;
     futures::future::try_join_all((0..ROWS).map(|n| store.commit(create(n)))).await?;
     for what in ["miss", "hit"] {
         let begun = Instant::now();

@@ -7,6 +7,13 @@
 use rusqlite::Connection;
 use rusqlite::wal::CheckpointMode;
 
+/// Under more load than can be carried everybody waits anyway, and what counts is how much gets done: fewer and larger
+/// slices then, since a page that was written many times is copied once.
+const FULL_SLICES: u32 = 4;
+
+/// A log longer than this many slices is worth a warning.
+const WARN_SLICES: u32 = 64;
+
 /// Sizes in pages of the write-ahead log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checkpoints {
@@ -18,13 +25,17 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn new(slice_pages: u32, warn_pages: u32) -> Self {
-        Self { slice_pages: slice_pages.max(1), warn_pages, is_warned: false }
+    pub(super) fn new(slice_pages: u32) -> Self {
+        let slice_pages = slice_pages.max(1);
+        let warn_pages = slice_pages.saturating_mul(WARN_SLICES);
+        Self { slice_pages, warn_pages, is_warned: false }
     }
 
-    pub(super) fn after_group(&mut self, connection: &Connection) {
-        let waiting = self.waiting_pages(connection);
-        if waiting >= self.slice_pages {
+    /// `is_full`: the group took all that it may, so there are more batches than can be written.
+    pub(super) fn after_group(&mut self, connection: &Connection, is_full: bool) {
+        let slice =
+            if is_full { self.slice_pages.saturating_mul(FULL_SLICES) } else { self.slice_pages };
+        if self.waiting_pages(connection) >= slice {
             self.copy(connection);
         }
     }

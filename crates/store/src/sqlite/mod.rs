@@ -25,7 +25,6 @@ use tokio::sync::{oneshot, watch};
 pub use executor::Executor;
 pub use failure::OpenError;
 
-use self::checkpoint::Checkpoints;
 use self::executor::{GroupLimits, Queue};
 use self::failure::store_error;
 use self::log::LogLimits;
@@ -63,7 +62,9 @@ pub struct SqliteOptions {
     pub tail_changes_max: usize,
     /// Bytes of those.
     pub tail_bytes_max: usize,
-    /// Pages (4 KiB) of the write-ahead log that are copied into the file at a time, between two groups.
+    /// Pages (4 KiB) of the write-ahead log that are copied into the file at a time, between two groups; four times as
+    /// many while there is more to write than can be. Measured: 500 keep the slowest of 100 commits at 7,000 a second
+    /// under 15 ms where 4,000 take 30 to 70 ms, and cost a fifth of the throughput.
     pub checkpoint_pages: u32,
     /// Page cache of the writer, in bytes.
     pub writer_cache_bytes: usize,
@@ -86,7 +87,7 @@ impl Default for SqliteOptions {
             log_bytes_max: 1024 * 1024 * 1024,
             tail_changes_max: 100_000,
             tail_bytes_max: 32 * 1024 * 1024,
-            checkpoint_pages: 1000,
+            checkpoint_pages: 500,
             writer_cache_bytes: 64 * 1024 * 1024,
             reader_cache_bytes: 2 * 1024 * 1024,
             size_max: None,
@@ -125,9 +126,6 @@ impl SqliteOptions {
         LogLimits { changes_max: self.log_changes_max, bytes_max: self.log_bytes_max }
     }
 }
-
-/// A log longer than this many slices is worth a warning.
-const WARN_SLICES: u32 = 64;
 
 /// What the writer and the readers of one file share.
 #[derive(Debug)]
@@ -170,10 +168,7 @@ impl Sqlite {
             tail: Tail::new(state.position, options.tail_limits()),
             observers: Observers::default(),
         });
-        let pages = options.checkpoint_pages.max(1);
-        let checkpoints = Checkpoints::new(pages, pages.saturating_mul(WARN_SLICES));
-        let writer =
-            Writer::new(connection, lock, shared.clone(), state, options.log_limits(), checkpoints);
+        let writer = Writer::new(connection, lock, shared.clone(), state, &options);
         let queue = Queue::start(options.executor, writer, options.group_limits())
             .map_err(|source| OpenError::File { path: path.clone(), source })?;
         let readers = Readers::new(path.clone(), options.reader_limits(), shared.clone(), seams);

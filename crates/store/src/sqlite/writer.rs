@@ -8,7 +8,6 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, params};
 use tokio::sync::oneshot;
 
-use super::Shared;
 use super::checkpoint::Checkpoints;
 use super::executor::Worker;
 use super::failure::{GroupFailure, commit_failure};
@@ -16,6 +15,7 @@ use super::format::FileLock;
 use super::log::{self, Append, LogLimits};
 use super::query::Reading;
 use super::row::{State, version_to_sql};
+use super::{Shared, SqliteOptions};
 use crate::contract::{
     Batch, Change, CommitError, Key, NameRange, Position, Row, StoreError, Version,
 };
@@ -42,6 +42,8 @@ pub(super) struct Writer {
     state: State,
     limits: LogLimits,
     checkpoints: Checkpoints,
+    /// A group of so many batches is a full one.
+    group_jobs_max: usize,
     /// The last to be dropped: nobody else may open the file before the connection is closed.
     _lock: FileLock,
 }
@@ -59,15 +61,23 @@ struct Group {
 }
 
 impl Writer {
+    /// A writer that goes on after `state`, which is what `connection` sees now.
     pub(super) fn new(
         connection: Connection,
         lock: FileLock,
         shared: Arc<Shared>,
         state: State,
-        limits: LogLimits,
-        checkpoints: Checkpoints,
+        options: &SqliteOptions,
     ) -> Self {
-        Self { connection, shared, state, limits, checkpoints, _lock: lock }
+        Self {
+            connection,
+            shared,
+            state,
+            limits: options.log_limits(),
+            checkpoints: Checkpoints::new(options.checkpoint_pages),
+            group_jobs_max: options.group_limits().jobs_max,
+            _lock: lock,
+        }
     }
 
     /// Commits what can be committed of `jobs`; one outcome for each.
@@ -166,6 +176,7 @@ impl Worker for Writer {
     }
 
     fn run(&mut self, jobs: Vec<Job>) {
+        let is_full = jobs.len() >= self.group_jobs_max;
         match self.commit_group(&jobs) {
             Ok(outcomes) => jobs.into_iter().zip(outcomes).for_each(|(j, o)| answer(j, o)),
             Err(GroupFailure::Undone(error)) if jobs.len() > 1 => {
@@ -187,7 +198,7 @@ impl Worker for Writer {
                 }
             }
         }
-        self.checkpoints.after_group(&self.connection);
+        self.checkpoints.after_group(&self.connection, is_full);
     }
 
     fn finish(self) {
