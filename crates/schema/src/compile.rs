@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
@@ -90,8 +91,8 @@ impl Compiler {
             problems.push(Diagnostic::error(code::BAD_PROTO, &place, "nested too deep"));
             return false;
         }
-        match self.inner.open_file(name) {
-            Ok(_) => true,
+        match self.open(name) {
+            Ok(()) => true,
             Err(error) => {
                 let file = display(error.file().unwrap_or(name));
                 problems.extend(to_diagnostics(&file, &error));
@@ -100,13 +101,25 @@ impl Compiler {
         }
     }
 
+    /// Opens a file with the compiler, whose libraries panic on some malformed descriptors: a panic is an error like any other.
+    ///
+    /// After one, what was compiled so far may be half a file and is thrown away; nothing of the unit can be served.
+    fn open(&mut self, name: &str) -> Result<(), protox::Error> {
+        let inner = &mut self.inner;
+        let opened = catch_unwind(AssertUnwindSafe(|| inner.open_file(name).map(|_| ())));
+        opened.unwrap_or_else(|_| {
+            self.inner = protox::Compiler::with_file_resolver(Files(Rc::default()));
+            self.failed.extend(self.files.borrow().keys().cloned());
+            Err(protox::Error::new(
+                "the file is malformed in a way that the compiler cannot handle",
+            ))
+        })
+    }
+
     /// Compiles one more file, whose imports are all known.
     pub(crate) fn add_text(&mut self, name: &str, text: &str) -> Result<(), Vec<Diagnostic>> {
         self.files.borrow_mut().insert(name.to_owned(), Content::Text(text.to_owned()));
-        match self.inner.open_file(name) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(to_diagnostics(name, &error)),
-        }
+        self.open(name).map_err(|error| to_diagnostics(name, &error))
     }
 
     /// Makes the shipped files known that a text imports, where the unit has no copy of its own. Those that were added, with their texts.
