@@ -1,7 +1,7 @@
 //! A read-through cache over a backend, always right: no reader sees an older row after a newer one could be seen.
 //!
 //! How: before a commit becomes visible its keys are removed and marked; while they are marked they are read from the
-//! backend; a row that was read is kept only if nothing in its shard was marked since before the read ([`shard`]). So a
+//! backend; a row that was read is kept only if nothing in its shard was marked since before the read (module `shard`). So a
 //! hit is the row of every position from the moment it was read until now.
 
 mod shard;
