@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bowline_api::engine::{Engine, Parts};
 use bowline_api::limits::Limits;
+use bowline_api::rest::Router;
 use bowline_base::{Seams, chain};
 use bowline_schema::load::{self, Loaded};
 use bowline_schema::model::{Registry, ResourceType, Role};
@@ -204,7 +205,8 @@ fn world(
         actions: HashMap::new(),
         hooks: HashMap::new(),
     })?;
-    Ok(World { engine, backends, seams: seams.clone() })
+    let rest = Router::for_engine(&engine);
+    Ok(World { engine, rest, backends, seams: seams.clone() })
 }
 
 /// What a panic said.

@@ -34,7 +34,16 @@ fn a_topic_that_is_its_own_request_goes_the_whole_way() {
     let passed = steps(&report, "Topic", true);
     assert_eq!(
         passed,
-        [Step::Create, Step::Get, Step::List, Step::Page, Step::Update, Step::Watch, Step::Delete]
+        [
+            Step::Create,
+            Step::Get,
+            Step::RestGet,
+            Step::List,
+            Step::Page,
+            Step::Update,
+            Step::Watch,
+            Step::Delete
+        ]
     );
 }
 

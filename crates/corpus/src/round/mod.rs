@@ -6,6 +6,7 @@ pub mod calls;
 mod check;
 mod lists;
 mod reads;
+mod rest;
 mod steps;
 pub mod watch;
 mod writes;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bowline_api::engine::Engine;
+use bowline_api::rest::Router;
 use bowline_base::Seams;
 use bowline_schema::model::{ResourceType, Role};
 use bowline_store::Backend;
@@ -27,6 +29,7 @@ use steps::Log;
 /// What a round needs besides the type.
 pub struct World {
     pub engine: Arc<Engine>,
+    pub rest: Router,
     /// The store of each service, by name.
     pub backends: BTreeMap<String, Arc<dyn Backend>>,
     pub seams: Seams,

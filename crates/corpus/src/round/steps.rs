@@ -19,6 +19,8 @@ pub enum Step {
     Bind,
     Create,
     Get,
+    /// The same as JSON.
+    RestGet,
     BatchGet,
     List,
     Filter,
@@ -30,6 +32,8 @@ pub enum Step {
     Watch,
     /// The other name patterns of the type.
     Patterns,
+    /// Made from JSON.
+    RestCreate,
     Delete,
     /// Reads of a type that cannot be created: nothing is there.
     Empty,

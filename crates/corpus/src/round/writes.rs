@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use bowline_api::rest::Router;
 use bowline_base::{Code, Seams};
 use bowline_schema::model::{ResourceType, Verb};
 use bowline_schema::pattern::Pattern;
@@ -25,6 +26,7 @@ pub(super) struct Round<'a> {
     pub(super) plan: Plan<'a>,
     pub(super) pattern: &'a Pattern,
     pub(super) main: Name,
+    pub(super) rest: &'a Router,
     backend: &'a Arc<dyn Backend>,
     seams: &'a Seams,
 }
@@ -46,7 +48,16 @@ impl<'a> Round<'a> {
         };
         let plan = Plan::new(world.engine.registry(), ty);
         let main = names::name(ty, pattern, "alpha");
-        Some(Self { ty, calls, plan, pattern, main, backend, seams: &world.seams })
+        Some(Self {
+            ty,
+            calls,
+            plan,
+            pattern,
+            main,
+            rest: &world.rest,
+            backend,
+            seams: &world.seams,
+        })
     }
 
     pub(super) fn name(&self, id: &str) -> Name {
@@ -85,6 +96,13 @@ impl<'a> Round<'a> {
         let one = self.watch_one(log, &first_name).await;
         let last = self.run_update(log, &first, &mut watcher, one).await;
         self.run_patterns(log).await;
+        let created = self.rest_create().await;
+        note(
+            log,
+            Step::RestCreate,
+            created,
+            "no HTTP path of a create with an id takes the parent",
+        );
         self.run_delete(log, &last, &mut watcher).await;
         if let Some(second) = &second {
             self.run_delete(log, second, &mut watcher).await;
@@ -101,6 +119,12 @@ impl<'a> Round<'a> {
         let name = check::name_of(self.ty, first);
         let got = self.get(&name).await.map(|got| got.and_then(|got| equal_whole(&got, first)));
         note(log, Step::Get, got, "no get method");
+        note(
+            log,
+            Step::RestGet,
+            self.rest_get(first).await,
+            "no HTTP path of a get takes the name",
+        );
         note(log, Step::BatchGet, self.batch_get(first).await, "no batch get method");
         note(log, Step::List, self.check_list(&all).await, "no list method");
         note(log, Step::Filter, self.check_filter(first, second).await, "no list with a filter");
