@@ -33,7 +33,12 @@ impl Storage {
                     std::fs::create_dir_all(folder).map_err(failed)?;
                 }
                 let backend = Sqlite::open(&path, SqliteOptions::default(), seams.clone())?;
-                Ok(Arc::new(Cached::new(backend, CacheOptions::default())))
+                // Names are chosen by clients; with a secret seed nobody can choose them to collide.
+                let mut seed = [0; 8];
+                seams.random.fill(&mut seed);
+                let options =
+                    CacheOptions { seed: u64::from_ne_bytes(seed), ..CacheOptions::default() };
+                Ok(Arc::new(Cached::new(backend, options)))
             }
         }
     }
