@@ -165,7 +165,8 @@ async fn every_acknowledged_write_survives_sigkill_at_random_points() {
     for round in 0..kills {
         let server = start(world.path());
         let client = client(&server).await;
-        check(&mut ledger.lock().unwrap(), &client.list().await);
+        let books = client.list().await;
+        check(&mut ledger.lock().unwrap(), &books);
         let writers = (0..WRITERS).map(|n| tokio::spawn(write(client.clone(), round, n, ledger.clone())));
         let writers: Vec<_> = writers.collect();
         // Another point of the run each time: in the first group, in the middle, at a checkpoint.
@@ -183,7 +184,8 @@ async fn every_acknowledged_write_survives_sigkill_at_random_points() {
         acknowledged.store(ledger.lock().unwrap().acknowledged.len() as u64, Ordering::SeqCst);
     }
     let server = start(world.path());
-    check(&mut ledger.lock().unwrap(), &client(&server).await.list().await);
+    let books = client(&server).await.list().await;
+    check(&mut ledger.lock().unwrap(), &books);
     assert!(server.stop().unwrap().success(), "a polite stop is a clean exit");
     assert!(acknowledged.load(Ordering::SeqCst) > kills, "the test wrote next to nothing");
 }
