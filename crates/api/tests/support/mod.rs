@@ -96,7 +96,10 @@ impl World {
         let (path, message) = self.request(method, request);
         let method = self.engine.registry().methods[&path].clone();
         match self.engine.call(&method, message, Context::default()).await? {
-            Reply::Stream(stream) => Ok(Messages { stream, output: method.descriptor.output() }),
+            Reply::Stream(stream) => {
+                let (output, opened) = (method.descriptor.output(), tokio::time::Instant::now());
+                Ok(Messages { stream, output, opened })
+            }
             Reply::Unary(_) => panic!("{path} does not stream"),
         }
     }
@@ -131,14 +134,17 @@ pub fn to_json(message: &DynamicMessage) -> Value {
 pub struct Messages {
     stream: BoxStream<'static, Result<Bytes, Status>>,
     output: prost_reflect::MessageDescriptor,
+    opened: tokio::time::Instant,
 }
 
+/// Longest life of a stream under test: one that never gets where it should fails, it does not hang.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 impl Messages {
-    /// The next message; fails the test if none comes within 20 seconds.
+    /// The next message; fails the test once the stream is older than its longest life.
     pub async fn next(&mut self) -> Option<Result<Value, Status>> {
-        let patience = std::time::Duration::from_secs(20);
-        let next = tokio::time::timeout(patience, self.stream.next()).await;
-        let next = next.expect("a message within 20 s")?;
+        let next = tokio::time::timeout_at(self.opened + PATIENCE, self.stream.next()).await;
+        let next = next.expect("the stream gets in time to where it should")?;
         Some(
             next.map(|bytes| to_json(&DynamicMessage::decode(self.output.clone(), bytes).unwrap())),
         )
