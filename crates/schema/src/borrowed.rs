@@ -78,10 +78,8 @@ mod tests {
 
     #[test]
     fn types_of_two_domains_without_methods_make_two_services() {
-        let without = PROTO.replace(
-            "service Vault { rpc GetSecret(GetSecretRequest) returns (Secret); }",
-            "",
-        );
+        let without = PROTO
+            .replace("service Vault { rpc GetSecret(GetSecretRequest) returns (Secret); }", "");
         assert_eq!(services(&without), ["bus.example.com", "vault.example.com"]);
     }
 }

@@ -1,0 +1,136 @@
+//! What must hold when requests really run at the same time: on several threads, over the embedded store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, on real threads"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bowline_api::limits::Limits;
+use bowline_base::{Code, Seams};
+use bowline_store::sqlite::{Sqlite, SqliteOptions};
+use serde_json::{Value, json};
+use support::World;
+
+fn world() -> (Arc<World>, bowline_testkit::World) {
+    let folder = bowline_testkit::World::new("races").unwrap();
+    let path = folder.path().join("test.db");
+    let store = Sqlite::open(&path, SqliteOptions::default(), Seams::real()).unwrap();
+    let limits = Limits { write_attempts_max: 1_000, ..Limits::default() };
+    (Arc::new(World::with(Arc::new(store), limits)), folder)
+}
+
+fn version(item: &Value) -> u64 {
+    item["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_update_is_lost_when_many_write_one_resource() {
+    let (world, _folder) = world();
+    world.create_item("one", json!({})).await.unwrap();
+    let writers = (0..4).map(|writer| {
+        let world = world.clone();
+        tokio::spawn(async move {
+            for n in 0..10 {
+                let key = format!("k{writer}x{n}");
+                let labels = json!({ key.as_str(): "v" });
+                let item =
+                    json!({ "name": "projects/p/items/one", "metadata": { "labels": labels } });
+                let request =
+                    json!({ "item": item, "updateMask": format!("metadata.labels.{key}") });
+                world.call("ItemService/UpdateItem", request).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let one = json!({ "name": "projects/p/items/one" });
+    let one = world.call("ItemService/GetItem", one).await.unwrap();
+    assert_eq!(one["metadata"]["labels"].as_object().map(serde_json::Map::len), Some(40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_version_never_returns_however_often_a_name_is_made_and_deleted() {
+    let (world, _folder) = world();
+    let makers = (0..4).map(|_| {
+        let world = world.clone();
+        tokio::spawn(async move {
+            let mut made = Vec::new();
+            for _ in 0..150 {
+                match world.create_item("one", json!({})).await {
+                    Ok(item) => made.push(item),
+                    Err(status) => assert_eq!(status.code(), Code::AlreadyExists, "{status}"),
+                }
+                let request = json!({ "name": "projects/p/items/one", "allowMissing": true });
+                world.call("ItemService/DeleteItem", request).await.unwrap();
+            }
+            made
+        })
+    });
+    let mut uids: BTreeMap<u64, Value> = BTreeMap::new();
+    for maker in makers.collect::<Vec<_>>() {
+        for item in maker.await.unwrap() {
+            let uid = item["metadata"]["uuid"].clone();
+            let known = uids.insert(version(&item), uid.clone());
+            assert!(known.is_none(), "version {} was had by {known:?} and {uid}", version(&item));
+        }
+    }
+    assert!(uids.len() > 100, "the makers met: {} made", uids.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_first_cut_is_a_state_that_the_list_had() {
+    let (world, _folder) = world();
+    // The two ends of a list that takes several pages to read.
+    let (first, last) = ("projects/a/items/first", "projects/z/items/last");
+    let put = |name: String, size: u64| {
+        let item = json!({ "name": name, "size": size.to_string() });
+        json!({ "item": item, "allowMissing": true, "updateMask": "size" })
+    };
+    for n in 0..600 {
+        let request = put(format!("projects/m/items/i{n:03}"), 1);
+        world.call("ItemService/UpdateItem", request).await.unwrap();
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (world, done) = (world.clone(), done.clone());
+        tokio::spawn(async move {
+            let mut n = 0;
+            while !done.load(Ordering::SeqCst) {
+                n += 1;
+                for name in [first, last] {
+                    let request = put(name.to_owned(), n);
+                    world.call("ItemService/UpdateItem", request).await.unwrap();
+                }
+            }
+        })
+    };
+    for _ in 0..30 {
+        let request = json!({ "parent": "projects/-", "type": "STATELESS" });
+        let mut stream = world.stream("ItemService/WatchItems", request).await.unwrap();
+        let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+        loop {
+            let message = stream.expect().await;
+            for change in message["itemChanges"].as_array().cloned().unwrap_or_default() {
+                let item = &change["current"]["item"];
+                let size = item["size"].as_str().unwrap().parse().unwrap();
+                sizes.insert(item["name"].as_str().unwrap().to_owned(), size);
+            }
+            if message["isCurrent"] == true {
+                break;
+            }
+        }
+        let size = |name: &str| sizes.get(name).copied().unwrap_or(0);
+        let (a, z) = (size(first), size(last));
+        assert!(a == z || a == z + 1, "never was the first at {a} while the last was at {z}");
+    }
+    done.store(true, Ordering::SeqCst);
+    writer.await.unwrap();
+}
