@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bowline_api::limits::Limits;
 use bowline_base::{Code, Seams};
+use bowline_store::Backend;
 use bowline_store::sqlite::{Sqlite, SqliteOptions};
 use serde_json::{Value, json};
 use support::World;
+use support::meddler::Meddler;
 
 fn world() -> (Arc<World>, bowline_testkit::World) {
     let folder = bowline_testkit::World::new("races").unwrap();
@@ -85,9 +87,32 @@ async fn a_version_never_returns_however_often_a_name_is_made_and_deleted() {
     assert!(uids.len() > 100, "the makers met: {} made", uids.len());
 }
 
+#[tokio::test]
+async fn a_version_does_not_return_if_the_name_was_made_and_deleted_meanwhile() {
+    let store = Arc::new(Meddler::default());
+    let world = World::with(store.clone(), Limits::default());
+    world.create_item("before", json!({})).await.unwrap();
+    store.makes_and_removes.store(true, Ordering::SeqCst);
+    let head = store.head().borrow().sequence;
+    let item = world.create_item("one", json!({})).await.unwrap();
+    // The meddler had the version that was free when the request came; its removal took the one after.
+    assert!(version(&item) > head + 2, "version {} was had already", version(&item));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_first_cut_is_a_state_that_the_list_had() {
     let (world, _folder) = world();
+    first_cuts_are_states(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_first_cut_waits_for_a_log_that_is_behind() {
+    let store = Arc::new(Meddler::default());
+    *store.log_delay.lock().unwrap() = std::time::Duration::from_millis(3);
+    first_cuts_are_states(Arc::new(World::with(store, Limits::default()))).await;
+}
+
+async fn first_cuts_are_states(world: Arc<World>) {
     // The two ends of a list that takes several pages to read.
     let (first, last) = ("projects/a/items/first", "projects/z/items/last");
     let put = |name: String, size: u64| {
@@ -109,6 +134,8 @@ async fn every_first_cut_is_a_state_that_the_list_had() {
                     let request = put(name.to_owned(), n);
                     world.call("ItemService/UpdateItem", request).await.unwrap();
                 }
+                // In memory nothing waits; the readers want their turn.
+                tokio::task::yield_now().await;
             }
         })
     };

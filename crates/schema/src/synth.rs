@@ -1,4 +1,4 @@
-//! The standard service of a type whose protos have none, as `.proto` text.
+//! The standard service of a type whose protos have none, or only its watches if they have one without, as `.proto` text.
 //!
 //! The text is compiled with the user's files, so that its methods are bound by the same code as any others, and clients can be generated
 //! from it. Field numbers are those of EdgeLQ's published SDK; our additions have numbers from 50 on. Methods whose machinery does not exist
@@ -27,11 +27,34 @@ pub(crate) struct Synthesised {
     pub(crate) renamed: Vec<(String, String)>,
 }
 
+/// What a synthesised service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Every standard method: `SecretService`.
+    Everything,
+    /// What protos in Google's style leave out: `SecretWatchService`.
+    Watches,
+}
+
+impl Offer {
+    fn has(self, verb: Verb) -> bool {
+        self == Self::Everything || matches!(verb, Verb::Watch | Verb::WatchOne)
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Everything => "Service",
+            Self::Watches => "WatchService",
+        }
+    }
+}
+
 /// Writes the service of a type; `None` if its manifest leaves out every method.
 ///
 /// Names that are in the pool or among `taken` are avoided; those that are chosen are added to `taken`.
 pub(crate) fn service(
     ty: &TypeDraft,
+    offer: Offer,
     prefix: &str,
     pool: &DescriptorPool,
     taken: &mut BTreeSet<String>,
@@ -41,12 +64,13 @@ pub(crate) fn service(
     let methods: Vec<(Verb, String)> = nouns
         .methods()
         .into_iter()
+        .filter(|(verb, _)| offer.has(*verb))
         .filter(|(_, name)| !ty.spec.without_methods.iter().any(|glob| glob_matches(glob, name)))
         .collect();
     if methods.is_empty() {
         return None;
     }
-    let service = names.service(&format!("{}Service", nouns.one));
+    let service = names.service(&format!("{}{}", nouns.one, offer.suffix()));
     let mut writer = Writer {
         nouns,
         change: None,
@@ -60,7 +84,7 @@ pub(crate) fn service(
         writer.method(*verb, name);
     }
     let text = writer.file(&service);
-    let file = writer.names.file();
+    let file = writer.names.file(offer);
     Some(Synthesised { file, text, renamed: writer.names.renamed })
 }
 
@@ -156,10 +180,10 @@ impl Names<'_> {
         name
     }
 
-    fn file(&mut self) -> String {
+    fn file(&mut self, offer: Offer) -> String {
         let folder = self.ty.message.package_name().replace('.', "/");
         let prefix = if folder.is_empty() { folder } else { format!("{folder}/") };
-        let mut name = format!("{}_service", words::snake(&self.ty.singular));
+        let mut name = format!("{}_{}", words::snake(&self.ty.singular), words::snake(offer.suffix()));
         name.retain(|c| c.is_ascii_alphanumeric() || c == '_');
         let path = |name: &str| format!("{prefix}{name}.proto");
         while self.taken.contains(&path(&name))

@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Place, Severity, code};
 use crate::http::HttpRule;
 use crate::imports::{self, Content, FileSet};
 use crate::manifest::Manifest;
-use crate::model::{Binding, Method, ResourceType, Role};
+use crate::model::{Binding, Method, ResourceType, Role, Verb};
 use crate::options;
 use crate::pattern::Pattern;
 use crate::place;
@@ -20,7 +20,7 @@ use crate::routes::{self, RouteFields};
 use crate::scan::{Scan, TypeDraft, VersionDraft};
 use crate::skeleton::NamingIndex;
 use crate::source::Unit;
-use crate::synth::{self, Synthesised};
+use crate::synth::{self, Offer, Synthesised};
 use crate::walk::Walker;
 
 /// A compiled and scanned unit.
@@ -126,7 +126,8 @@ impl Compiled {
             .collect();
     }
 
-    /// Adds a service for each type that no method is bound to. Whether there is any; then everything has to be scanned again.
+    /// Adds a service for each type that no method is bound to, and watches where there are none. Whether there is any;
+    /// then everything has to be scanned again.
     fn synthesise(&mut self, compiler: &mut Compiler, problems: &mut Vec<Diagnostic>) -> bool {
         let planned = self.plan_services();
         if planned.is_empty() {
@@ -143,18 +144,26 @@ impl Compiled {
     }
 
     fn plan_services(&mut self) -> Vec<Plan> {
-        let mut served: BTreeSet<String> = BTreeSet::new();
+        // Types with a method of their own, and whether one of them is a watch.
+        let mut watched: BTreeMap<String, bool> = BTreeMap::new();
         for bound in self.bound() {
-            if let Outcome::Bound { ty, .. } = bound.outcome {
+            if let Outcome::Bound { ty, verb, .. } = bound.outcome {
                 let (draft, ty) = bound.candidates[ty];
-                served.insert(self.drafts[draft].types[ty].message.full_name().to_owned());
+                let name = self.drafts[draft].types[ty].message.full_name().to_owned();
+                *watched.entry(name).or_default() |= verb == Verb::Watch;
             }
         }
         let mut taken = BTreeSet::new();
         let mut plans = Vec::new();
         for draft in self.drafts.iter().filter(|draft| !draft.broken) {
-            for ty in draft.types.iter().filter(|ty| !served.contains(ty.message.full_name())) {
-                if let Some(made) = synth::service(ty, &prefix(draft), &self.pool, &mut taken) {
+            for ty in &draft.types {
+                let offer = match watched.get(ty.message.full_name()) {
+                    None => Offer::Everything,
+                    Some(false) => Offer::Watches,
+                    Some(true) => continue,
+                };
+                let prefix = prefix(draft);
+                if let Some(made) = synth::service(ty, offer, &prefix, &self.pool, &mut taken) {
                     let file = ty.message.parent_file().name().to_owned();
                     plans.push(Plan { made, kind: ty.kind.clone(), file, place: ty.place.clone() });
                 }

@@ -4,8 +4,11 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     reason = "each test binary uses its own part"
 )]
+
+pub mod meddler;
 
 use std::collections::HashMap;
 use std::sync::Arc;

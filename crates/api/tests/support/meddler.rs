@@ -1,0 +1,61 @@
+//! A store that makes races happen which are otherwise too narrow to hit: it does things just before the real ones.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bowline_store::{
+    Backend, Batch, Changes, CommitError, Key, Memory, Position, Row, Snapshot, StoreError, Write,
+};
+use tokio::sync::watch;
+
+/// A store in memory, with somebody else at work on it.
+#[derive(Debug, Default)]
+pub struct Meddler {
+    inner: Memory,
+    /// Before the next commit, somebody makes and removes the rows that it puts, at the versions it wants.
+    pub makes_and_removes: AtomicBool,
+    /// The change log answers this late, so that watches lag behind the rows.
+    pub log_delay: Mutex<Duration>,
+}
+
+#[async_trait]
+impl Backend for Meddler {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot().await
+    }
+
+    async fn get(&self, key: &Key) -> Result<(Option<Row>, Position), StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Position, CommitError> {
+        if self.makes_and_removes.swap(false, Ordering::SeqCst) {
+            for write in &batch.writes {
+                let Write::Put { key, .. } = write else { continue };
+                let made = Batch { conditions: vec![], writes: vec![write.clone()] };
+                self.inner.commit(made).await?;
+                let removed = vec![Write::Remove { key: key.clone() }];
+                self.inner.commit(Batch { conditions: vec![], writes: removed }).await?;
+            }
+        }
+        self.inner.commit(batch).await
+    }
+
+    async fn changes(&self, after: Position, limit: usize) -> Result<Changes, StoreError> {
+        let delay = *self.log_delay.lock().unwrap();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        self.inner.changes(after, limit).await
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.inner.head()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}
