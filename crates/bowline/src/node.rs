@@ -14,6 +14,7 @@ use bowline_schema::diagnostic::{self, Diagnostic};
 use bowline_schema::load::{self, Loaded};
 use bowline_schema::model::Registry;
 use bowline_schema::source::Source;
+use bowline_store::Backend;
 use bowline_store::sqlite::OpenError;
 use prost_reflect::DynamicMessage;
 
@@ -49,6 +50,9 @@ pub enum StartError {
     Schema { diagnostics: Vec<Diagnostic> },
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Opening was cut short, as it is when the program ends meanwhile.
+    #[error("opening the store of {service} was interrupted")]
+    Interrupted { service: String },
     #[error("assemble the node")]
     Assemble(#[from] bowline_api::engine::StartError),
     #[error(transparent)]
@@ -182,10 +186,7 @@ impl NodeBuilder {
         if registry.services.is_empty() {
             return Err(StartError::Schema { diagnostics });
         }
-        let mut backends = HashMap::new();
-        for service in &registry.services {
-            backends.insert(service.name.clone(), self.storage.open(&service.name, &self.seams)?);
-        }
+        let backends = open_stores(&self.storage, &registry, &self.seams).await?;
         let parts = Parts {
             registry: Arc::new(registry),
             limits: self.limits,
@@ -198,4 +199,25 @@ impl NodeBuilder {
         let server = Server::start(engine.clone(), self.address).await?;
         Ok(Node { engine, server, diagnostics })
     }
+}
+
+/// Opens the stores of all services at the same time, since each waits for the disk several times.
+async fn open_stores(
+    storage: &Storage,
+    registry: &Registry,
+    seams: &Seams,
+) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
+    let opening = registry.services.iter().map(|service| {
+        let (storage, name, own) = (storage.clone(), service.name.clone(), seams.clone());
+        async move {
+            let opened = seams.blocking({
+                let name = name.clone();
+                move || storage.open(&name, &own)
+            });
+            let opened =
+                opened.await.ok_or_else(|| StartError::Interrupted { service: name.clone() })?;
+            Ok::<_, StartError>((name, opened?))
+        }
+    });
+    Ok(futures::future::try_join_all(opening).await?.into_iter().collect())
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bowline_base::Seams;
+use bowline_store::Backend;
 use bowline_store::cache::{CacheOptions, Cached};
 use bowline_store::memory::Memory;
 use bowline_store::sqlite::{OpenError, Sqlite, SqliteOptions};
-use bowline_store::Backend;
 
 /// The region of deployments until a node knows several.
 const REGION: &str = "local";

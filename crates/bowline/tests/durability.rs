@@ -3,7 +3,11 @@
 //! The real program on a real disk is killed at random points, many times, over one and the same data.
 //! `BOWLINE_KILLS` sets how often (default 12).
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and runs in real time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and runs in real time"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +17,8 @@ use std::time::Duration;
 
 use bowline_api::grpc::BytesCodec;
 use bowline_schema::load::load;
-use bowline_schema::source::Source;
 use bowline_schema::model::Registry;
+use bowline_schema::source::Source;
 use bowline_testkit::{Server, World};
 use bytes::Bytes;
 use prost::Message;
@@ -126,7 +130,13 @@ async fn attempt(
         }
         Err(status) => {
             let code = status.code();
-            let is_gone = matches!(code, tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::Internal);
+            let is_gone = matches!(
+                code,
+                tonic::Code::Unavailable
+                    | tonic::Code::Unknown
+                    | tonic::Code::Cancelled
+                    | tonic::Code::Internal
+            );
             assert!(is_gone, "a write that nothing stands in the way of: {status}");
             false
         }
@@ -167,7 +177,8 @@ async fn every_acknowledged_write_survives_sigkill_at_random_points() {
         let client = client(&server).await;
         let books = client.list().await;
         check(&mut ledger.lock().unwrap(), &books);
-        let writers = (0..WRITERS).map(|n| tokio::spawn(write(client.clone(), round, n, ledger.clone())));
+        let writers =
+            (0..WRITERS).map(|n| tokio::spawn(write(client.clone(), round, n, ledger.clone())));
         let writers: Vec<_> = writers.collect();
         // Another point of the run each time: in the first group, in the middle, at a checkpoint.
         let enough = 1 + (round * 7919) % 1500;
@@ -176,7 +187,9 @@ async fn every_acknowledged_write_survives_sigkill_at_random_points() {
             let n = ledger.lock().unwrap().acknowledged.len() as u64;
             async move { (n >= goal).then_some(()) }
         };
-        bowline_testkit::eventually("enough acknowledged writes", Duration::from_secs(60), reached).await.unwrap();
+        bowline_testkit::eventually("enough acknowledged writes", Duration::from_secs(60), reached)
+            .await
+            .unwrap();
         server.kill().unwrap();
         for writer in writers {
             writer.await.unwrap();

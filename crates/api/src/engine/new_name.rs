@@ -4,7 +4,6 @@ use bowline_base::{Reason, Seams, Status};
 use bowline_resource::document::name_of;
 use bowline_resource::name;
 use bowline_schema::model::ResourceType;
-use prost_reflect::DynamicMessage;
 
 use super::Route;
 use super::request::{Request, field_name};
@@ -21,15 +20,17 @@ pub(crate) enum NewName {
 
 impl NewName {
     /// Reads the request: an id field goes first, then a name in the resource, otherwise one is generated.
-    pub(crate) fn of(
-        route: &Route,
-        request: &Request<'_>,
-        resource: &DynamicMessage,
-    ) -> Result<Self, Status> {
+    pub(crate) fn of(route: &Route, request: &Request<'_>) -> Result<Self, Status> {
         let ty = &route.resource.ty;
         let parent = request.text(&request.fields.parent);
         let id = request.text(&request.fields.resource_id);
-        let given = name_of(ty, resource);
+        let (given, display_name) = request.with_resource(|resource| {
+            let field = ty.standard.display_name.as_ref();
+            let title = field.map(|field| resource.get_field(field).into_owned());
+            let title = title.and_then(|value| value.as_str().map(str::to_owned));
+            (name_of(ty, resource).to_owned(), title.unwrap_or_default())
+        })?;
+        let given = given.as_str();
         if !id.is_empty() {
             return Self::of_id(ty, request, &parent, &id, given);
         }
@@ -43,10 +44,7 @@ impl NewName {
         }
         // Whether the parent fits is said before anything is generated.
         name::build(ty, &parent, "a").map_err(|error| bad_parent(request, &error))?;
-        let display_name = ty.standard.display_name.as_ref();
-        let display_name = display_name.map(|f| resource.get_field(f).into_owned());
-        let display_name = display_name.and_then(|v| v.as_str().map(str::to_owned));
-        Ok(Self::Generated { parent, display_name: display_name.unwrap_or_default() })
+        Ok(Self::Generated { parent, display_name })
     }
 
     /// A name that is known to be well formed.

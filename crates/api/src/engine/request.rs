@@ -2,7 +2,7 @@
 
 use bowline_base::{Reason, Status};
 use bowline_schema::model::{Binding, RequestFields};
-use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 
 /// A request with the fields that its binding found.
 pub(crate) struct Request<'a> {
@@ -77,17 +77,30 @@ impl<'a> Request<'a> {
     }
 
     /// The resource of a create or update: in its field, or the request itself.
-    pub(crate) fn take_resource(&mut self) -> Result<DynamicMessage, Status> {
-        if self.fields.request_is_resource {
-            let empty = DynamicMessage::new(self.message.descriptor());
-            return Ok(std::mem::replace(&mut self.message, empty));
-        }
-        let field = self.fields.resource.as_ref();
+    pub(crate) fn resource(&self) -> Result<DynamicMessage, Status> {
+        self.with_resource(DynamicMessage::clone)
+    }
+
+    /// Looks at the resource where it is, without copying it.
+    pub(crate) fn with_resource<T>(
+        &self,
+        look: impl FnOnce(&DynamicMessage) -> T,
+    ) -> Result<T, Status> {
         let missing = || {
-            let name = field.map_or("resource", |f| f.name());
+            let name = field_name(&self.fields.resource, "resource");
             Status::bad_field(Reason::InvalidField, name, "is required")
         };
-        self.submessage(&self.fields.resource).ok_or_else(missing)
+        if self.fields.request_is_resource {
+            return Ok(look(&self.message));
+        }
+        let field = self.fields.resource.as_ref().ok_or_else(missing)?;
+        if !self.message.has_field(field) {
+            return Err(missing());
+        }
+        match &*self.message.get_field(field) {
+            Value::Message(resource) => Ok(look(resource)),
+            _ => Err(missing()),
+        }
     }
 
     fn value(&self, field: &Option<FieldDescriptor>) -> Option<Value> {

@@ -46,22 +46,20 @@ impl Engine {
     pub(crate) async fn create(
         &self,
         route: &Arc<Route>,
-        mut request: Request<'_>,
+        request: Request<'_>,
     ) -> Result<Bytes, Status> {
         let idempotent = self.idempotent(route, "create", &request)?;
         if let Some(answer) = self.answer_before(route, idempotent.as_ref()).await? {
             return Ok(answer);
         }
-        let resource = request.take_resource()?;
-        let new_name = NewName::of(route, &request, &resource)?;
-        self.create_named(route, &request, resource, new_name, idempotent).await
+        let new_name = NewName::of(route, &request)?;
+        self.create_named(route, &request, new_name, idempotent).await
     }
 
     async fn create_named(
         &self,
         route: &Arc<Route>,
         request: &Request<'_>,
-        resource: DynamicMessage,
         new_name: NewName,
         idempotent: Option<Idempotent>,
     ) -> Result<Bytes, Status> {
@@ -71,7 +69,7 @@ impl Engine {
             let name = new_name.make(ty, &self.seams)?;
             // Above any version that the name ever had, as long as it is not removed once more meanwhile.
             let head = *backend.head().borrow();
-            let prepared = self.prepare_new(route, request, &resource, &name, head.sequence + 1)?;
+            let prepared = self.prepare_new(route, request, &name, head.sequence + 1)?;
             let answer = answer(route, request, &prepared, &self.seams)?;
             let key = route.resource.key(&name);
             if request.flag(&request.fields.validate_only) {
@@ -102,12 +100,11 @@ impl Engine {
         &self,
         route: &Route,
         request: &Request<'_>,
-        resource: &DynamicMessage,
         name: &str,
         version: u64,
     ) -> Result<Prepared, Status> {
         let ty = &route.resource.ty;
-        let mut document = Document::for_create(ty.clone(), resource.clone());
+        let mut document = Document::for_create(ty.clone(), request.resource()?);
         document.set_name(name);
         self.run_hooks(&mut document, None)?;
         let uid = self.seams.new_uid().to_string();
@@ -158,13 +155,13 @@ impl Engine {
     pub(crate) async fn update(
         &self,
         route: &Arc<Route>,
-        mut request: Request<'_>,
+        request: Request<'_>,
     ) -> Result<Bytes, Status> {
         let idempotent = self.idempotent(route, "update", &request)?;
         if let Some(answer) = self.answer_before(route, idempotent.as_ref()).await? {
             return Ok(answer);
         }
-        let resource = request.take_resource()?;
+        let resource = request.resource()?;
         let ty = &route.resource.ty;
         let field = field_name(&request.fields.resource, "");
         let path = if field.is_empty() { "name".to_owned() } else { format!("{field}.name") };
@@ -180,8 +177,7 @@ impl Engine {
                     return Err(errors::not_found(ty, &name));
                 }
                 let new_name = NewName::given(name);
-                let resource = change.resource;
-                return self.create_named(route, &request, resource, new_name, idempotent).await;
+                return self.create_named(route, &request, new_name, idempotent).await;
             };
             let before = decode(ty, &name, &row)?;
             change.check_preconditions(&before, &name)?;

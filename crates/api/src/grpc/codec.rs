@@ -2,7 +2,12 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+/// Most messages are below a kilobyte, and an idle stream keeps its buffers: tonic's 8 KiB would be most of its memory.
+const BUFFER_BYTES: usize = 1_000;
+/// Bytes that are put together before they are handed on.
+const YIELD_BYTES: usize = 32 << 10;
 
 /// Messages as bytes, for servers and clients.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +36,10 @@ impl Encoder for BytesCodec {
         buffer.put(item);
         Ok(())
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
+    }
 }
 
 impl Decoder for BytesCodec {
@@ -39,5 +48,9 @@ impl Decoder for BytesCodec {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
     }
 }
