@@ -41,6 +41,14 @@ fn outline(document: &Value) -> String {
 #[test]
 fn every_rule_of_every_served_method_is_an_operation() {
     expect![[r#"
+        get /v1/shelves/{shelf}/books/{book}:watch BookWatchService_WatchBook path:shelf! path:book! query:fieldMask query:view -> application/x-ndjson {WatchBookResponse"} -> text/event-stream {"type":"string"}
+        post /v1/shelves/{shelf}/books/{book}:watch BookWatchService_WatchBook_2 path:shelf! path:book! <- application/json {WatchBookRequest"} -> application/x-ndjson {WatchBookResponse"} -> text/event-stream {"type":"string"}
+        get /v1/authors/{author}/books/{book}:watch BookWatchService_WatchBook_3 path:author! path:book! query:fieldMask query:view -> application/x-ndjson {WatchBookResponse"} -> text/event-stream {"type":"string"}
+        post /v1/authors/{author}/books/{book}:watch BookWatchService_WatchBook_4 path:author! path:book! <- application/json {WatchBookRequest"} -> application/x-ndjson {WatchBookResponse"} -> text/event-stream {"type":"string"}
+        get /v1/shelves/{shelf}/books:watch BookWatchService_WatchBooks path:shelf! query:pageSize query:pageToken query:orderBy query:filter query:fieldMask query:view query:type query:resumeToken query:maxChunkSize query:startingTime -> application/x-ndjson {WatchBooksResponse"} -> text/event-stream {"type":"string"}
+        post /v1/shelves/{shelf}/books:watch BookWatchService_WatchBooks_2 path:shelf! <- application/json {WatchBooksRequest"} -> application/x-ndjson {WatchBooksResponse"} -> text/event-stream {"type":"string"}
+        get /v1/authors/{author}/books:watch BookWatchService_WatchBooks_3 path:author! query:pageSize query:pageToken query:orderBy query:filter query:fieldMask query:view query:type query:resumeToken query:maxChunkSize query:startingTime -> application/x-ndjson {WatchBooksResponse"} -> text/event-stream {"type":"string"}
+        post /v1/authors/{author}/books:watch BookWatchService_WatchBooks_4 path:author! <- application/json {WatchBooksRequest"} -> application/x-ndjson {WatchBooksResponse"} -> text/event-stream {"type":"string"}
         post /v1/shelves/{shelf}/books Library_CreateBook path:shelf! query:bookId query:validateOnly <- application/json {"allOf":[{Book"},{"required":["title"]}]} -> application/json {Book"}
         get /v1/shelves/{shelf}/books Library_ListBooks path:shelf! query:pageSize query:pageToken query:filter query:genres query:since query:lent query:cover.colour query:cover.size.widthMm query:cover.size.heightMm query:orderBy query:newestFirst query:youngerThan -> application/json {ListBooksResponse"}
         delete /v1/shelves/{shelf}/books/{book} Library_DeleteBook path:shelf! path:book! -> application/json {"type":"object","additionalProperties":false}
