@@ -31,6 +31,13 @@ const WRITERS: u64 = 12;
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failed> {
+    if std::env::args().any(|argument| argument == "--list") {
+        // Runners ask for the tests of a binary before they run them; none of them is an ignored one.
+        if !std::env::args().any(|argument| argument == "--ignored") {
+            println!("acknowledged_commits_survive_sigkill: test");
+        }
+        return Ok(());
+    }
     let runtime = tokio::runtime::Runtime::new()?;
     if let Some(path) = std::env::var_os(WRITER) {
         return runtime.block_on(write_until_killed(Path::new(&path)));
