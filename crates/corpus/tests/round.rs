@@ -41,6 +41,7 @@ fn a_topic_that_is_its_own_request_goes_the_whole_way() {
             Step::List,
             Step::Page,
             Step::Update,
+            Step::WatchOne,
             Step::Watch,
             Step::Delete
         ]
@@ -54,7 +55,7 @@ fn a_key_with_output_only_fields_and_a_oneof_goes_the_whole_way() {
     assert_eq!((report.methods.bound, report.methods.standard_looking), (4, 4));
     assert_eq!(report.methods.actions, 1);
     let skipped = steps(&report, "CryptoKey", false);
-    assert_eq!(skipped, [Step::BatchGet, Step::WatchOne, Step::Patterns, Step::Delete]);
+    assert_eq!(skipped, [Step::BatchGet, Step::Patterns, Step::Delete]);
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn a_cluster_with_operations_goes_the_whole_way() {
     let report = round_of("clusters", text, &["clusters.example.com/Cluster"]);
     assert_eq!((report.methods.bound, report.methods.standard_looking), (5, 5));
     let skipped = steps(&report, "Cluster", false);
-    assert_eq!(skipped, [Step::BatchGet, Step::WatchOne, Step::Patterns]);
+    assert_eq!(skipped, [Step::BatchGet, Step::Patterns]);
 }
 
 #[test]
