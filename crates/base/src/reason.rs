@@ -95,7 +95,11 @@ mod tests {
             let path = format!("{docs}/{}.md", reason.name());
             let page = std::fs::read_to_string(&path)
                 .unwrap_or_else(|error| panic!("{path}: {error}: write what the user can do"));
-            assert!(page.contains(reason.code().name()), "{path} must name {}", reason.code().name());
+            assert!(
+                page.contains(reason.code().name()),
+                "{path} must name {}",
+                reason.code().name()
+            );
         }
     }
 }

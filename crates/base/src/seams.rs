@@ -44,7 +44,11 @@ pub struct Seams {
 impl Seams {
     /// The real clock, the operating system's randomness, and tokio's tasks.
     pub fn real() -> Self {
-        Self { clock: Arc::new(RealClock::start()), random: Arc::new(OsRandom), tasks: Arc::new(TokioTasks) }
+        Self {
+            clock: Arc::new(RealClock::start()),
+            random: Arc::new(OsRandom),
+            tasks: Arc::new(TokioTasks),
+        }
     }
 
     /// A new id that never returns: a UUID of version 7.

@@ -96,9 +96,14 @@ pub enum Detail {
     BadRequest(Vec<FieldViolation>),
     Precondition(Vec<PreconditionViolation>),
     /// The resource that the failure is about.
-    Resource { kind: String, name: String },
+    Resource {
+        kind: String,
+        name: String,
+    },
     /// When a client may try again.
-    Retry { after: Duration },
+    Retry {
+        after: Duration,
+    },
 }
 
 /// A failed request: code, reason, message for people, details.

@@ -183,7 +183,8 @@ impl Names<'_> {
     fn file(&mut self, offer: Offer) -> String {
         let folder = self.ty.message.package_name().replace('.', "/");
         let prefix = if folder.is_empty() { folder } else { format!("{folder}/") };
-        let mut name = format!("{}_{}", words::snake(&self.ty.singular), words::snake(offer.suffix()));
+        let mut name =
+            format!("{}_{}", words::snake(&self.ty.singular), words::snake(offer.suffix()));
         name.retain(|c| c.is_ascii_alphanumeric() || c == '_');
         let path = |name: &str| format!("{prefix}{name}.proto");
         while self.taken.contains(&path(&name))

@@ -1,8 +1,6 @@
 //! A library service: standard methods come from the protos, lending is our own code.
 
-use bowline::{
-    ActionRequest, DynamicMessage, NodeBuilder, Reason, Save, SaveKind, Status, Value,
-};
+use bowline::{ActionRequest, DynamicMessage, NodeBuilder, Reason, Save, SaveKind, Status, Value};
 
 const BOOK: &str = "library.example.com/Book";
 const BORROW: &str = "/example.library.v1.Lending/Borrow";
@@ -25,9 +23,11 @@ fn default_loan(save: &mut Save<'_>) -> Result<(), Status> {
             save.resource.set_field_by_name("loan_days", Value::I32(28));
             Ok(())
         }
-        Some(days) if days < 0 => {
-            Err(Status::bad_field(Reason::ValidationFailed, "book.loan_days", "must not be negative"))
-        }
+        Some(days) if days < 0 => Err(Status::bad_field(
+            Reason::ValidationFailed,
+            "book.loan_days",
+            "must not be negative",
+        )),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! The example does what it says: the hook defaults, the action lends once.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bowline::{Code, DynamicMessage, Node, ReflectMessage, Value};
 
 const CREATE: &str = "/example.library.v1.BookService/CreateBook";
