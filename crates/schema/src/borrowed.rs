@@ -45,7 +45,8 @@ fn mentioned(pool: &DescriptorPool, files: &BTreeSet<String>) -> BTreeSet<String
 
 #[cfg(test)]
 mod tests {
-    use crate::load::load;
+    use crate::diagnostic::code;
+    use crate::load::{Loaded, load};
     use crate::source::Source;
 
     const PROTO: &str = r#"
@@ -65,15 +66,22 @@ mod tests {
         service Vault { rpc GetSecret(GetSecretRequest) returns (Secret); }
     "#;
 
-    fn services(proto: &str) -> Vec<String> {
+    fn load_text(proto: &str) -> Loaded {
         let files = vec![("acme/vault/v1/vault.proto".to_owned(), proto.to_owned())];
-        let loaded = load(&[Source::Files { service_yaml: None, files }]);
+        load(&[Source::Files { service_yaml: None, files }])
+    }
+
+    fn services(proto: &str) -> Vec<String> {
+        let loaded = load_text(proto);
         loaded.registry.services.iter().map(|service| service.name.clone()).collect()
     }
 
     #[test]
     fn a_type_of_another_domain_that_no_method_uses_makes_no_service() {
         assert_eq!(services(PROTO), ["vault.example.com"]);
+        let found = load_text(PROTO).diagnostics;
+        let n_told = found.iter().filter(|problem| problem.code == code::BORROWED_TYPE).count();
+        assert_eq!(n_told, 1);
     }
 
     #[test]

@@ -163,6 +163,8 @@ pub mod code {
         NAME_TAKEN = "BL053";
         /// A synthesised service does not compile.
         SYNTHESIS_FAILED = "BL054";
+        /// Bare protos declare a type of another service that none of their methods uses.
+        BORROWED_TYPE = "BL055";
         /// A change between versions that breaks clients.
         BREAKING_CHANGE = "BL060";
         /// A field that an upgrade drops.

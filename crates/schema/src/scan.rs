@@ -191,6 +191,10 @@ impl Scan<'_> {
                     continue;
                 }
                 if borrowed.contains(domain) {
+                    problems.push(borrowed_type(
+                        &place::of_message(&message, self.set),
+                        &resource.r#type,
+                    ));
                     continue;
                 }
                 let key = (domain.to_owned(), version_age(&version));
@@ -406,6 +410,13 @@ fn name_field(
         let help = "add `string name = 1;`, or say which field holds the name with `name_field`";
         Diagnostic::error(code::NO_NAME_FIELD, place, message).help(help)
     })
+}
+
+fn borrowed_type(place: &Place, kind: &str) -> Diagnostic {
+    let message =
+        format!("\"{kind}\" is of another service, and no method here uses it: it is not served");
+    Diagnostic::warning(code::BORROWED_TYPE, place, message)
+        .help("load that service's own protos; to serve the type from here, write a service.yaml")
 }
 
 /// Whether a part of a type name has only letters, digits and what joins them; it goes into names and texts of all kinds.
