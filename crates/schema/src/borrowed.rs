@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-use crate::options::MessageOptions;
+use crate::options::{self, MessageOptions};
 
 /// The domains among `messages` that are borrowed: no method in `files` takes or gives one of their types, while
 /// another domain's types are taken or given.
@@ -28,7 +28,9 @@ pub(crate) fn domains(
     is_used.into_iter().filter(|(_, used)| !used).map(|(domain, _)| domain.to_owned()).collect()
 }
 
-/// Full names of the messages that methods take or give, whole or in a field.
+/// Full names of the messages that methods take or give, whole or in a field of a request or response.
+///
+/// What a resource holds is not given by the method that gives the resource.
 fn mentioned(pool: &DescriptorPool, files: &BTreeSet<String>) -> BTreeSet<String> {
     let files = files.iter().filter_map(|name| pool.get_file_by_name(name));
     let services: Vec<_> = files.flat_map(|file| file.services().collect::<Vec<_>>()).collect();
@@ -36,6 +38,9 @@ fn mentioned(pool: &DescriptorPool, files: &BTreeSet<String>) -> BTreeSet<String
     let mut names = BTreeSet::new();
     for message in methods.flat_map(|method| [method.input(), method.output()]) {
         names.insert(message.full_name().to_owned());
+        if options::of_message(&message).resource.is_some() {
+            continue;
+        }
         for field in message.fields() {
             names.extend(field.kind().as_message().map(|inner| inner.full_name().to_owned()));
         }
@@ -56,7 +61,7 @@ mod tests {
         message Secret {
           option (google.api.resource) = { type: "vault.example.com/Secret" pattern: "secrets/{secret}" };
           string name = 1;
-          string topic = 2 [(google.api.resource_reference).type = "bus.example.com/Topic"];
+          repeated Topic topics = 2;
         }
         message Topic {
           option (google.api.resource) = { type: "bus.example.com/Topic" pattern: "topics/{topic}" };
