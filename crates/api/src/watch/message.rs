@@ -1,5 +1,7 @@
 //! The bytes of watch messages: field numbers found once per method, resources put in as they are stored.
 
+use std::collections::VecDeque;
+
 use bowline_schema::model::{ResourceType, Response, WatchResponse};
 use bytes::{Bytes, BytesMut};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
@@ -57,6 +59,27 @@ impl WatchShape {
             removed: case("removed"),
             current: case("current"),
         })
+    }
+
+    /// Queues `events` in messages of at most `chunk` of them; the last one carries `marks`.
+    ///
+    /// Without events there is one message, for the marks, unless they say nothing.
+    pub(crate) fn queue(
+        &self,
+        events: &[Event],
+        chunk: usize,
+        marks: &Marks,
+        out: &mut VecDeque<Bytes>,
+    ) {
+        let none = Marks::default();
+        let n_chunks = events.len().div_ceil(chunk);
+        for (index, chunk) in events.chunks(chunk).enumerate() {
+            let is_last = index + 1 == n_chunks;
+            out.push_back(self.message(chunk, if is_last { marks } else { &none }));
+        }
+        if events.is_empty() && *marks != none {
+            out.push_back(self.message(events, marks));
+        }
     }
 
     pub(crate) fn message(&self, events: &[Event], marks: &Marks) -> Bytes {

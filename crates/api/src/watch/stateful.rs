@@ -149,21 +149,9 @@ impl Stateful {
         if events.is_empty() && page_tokens.is_none() && !is_first {
             return Ok(());
         }
-        self.push(&events, Marks { is_current: true, page_tokens, ..Marks::default() });
+        let marks = Marks { is_current: true, page_tokens, ..Marks::default() };
+        self.shape.queue(&events, self.chunk, &marks, &mut self.out);
         Ok(())
-    }
-
-    /// Queues a change set in chunks, the last of which is current.
-    fn push(&mut self, events: &[Event], marks: Marks) {
-        let n_chunks = events.len().div_ceil(self.chunk);
-        for (index, chunk) in events.chunks(self.chunk).enumerate() {
-            let is_last = index + 1 == n_chunks;
-            let none = Marks::default();
-            self.out.push_back(self.shape.message(chunk, if is_last { &marks } else { &none }));
-        }
-        if events.is_empty() {
-            self.out.push_back(self.shape.message(&[], &marks));
-        }
     }
 }
 

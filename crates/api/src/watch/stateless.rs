@@ -102,7 +102,7 @@ impl Stateless {
             Phase::Snapshot { after: rows.last().map(|(name, _)| name.as_ref().to_owned()) }
         };
         let events = self.rows_in_view(&rows)?;
-        self.push_chunks(&events, &Marks::default());
+        self.shape.queue(&events, self.chunk, &Marks::default(), &mut self.out);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Stateless {
                 Step::Closed => return Err(closing()),
             }
         }
-        self.push_chunks(&events, &Marks::default());
+        self.shape.queue(&events, self.chunk, &Marks::default(), &mut self.out);
         Ok(())
     }
 
@@ -178,20 +178,7 @@ impl Stateless {
         let token =
             ResumeToken { era: position.era, sequence: position.sequence, query: self.query_hash };
         let marks = Marks { is_current: true, resume_token: token.encode(), ..Marks::default() };
-        self.push_chunks(events, &marks);
-        if events.is_empty() {
-            self.out.push_back(self.shape.message(&[], &marks));
-        }
-    }
-
-    /// Queues `events` in chunks; the last one carries `marks`.
-    fn push_chunks(&mut self, events: &[Event], marks: &Marks) {
-        let n_chunks = events.len().div_ceil(self.chunk);
-        for (index, chunk) in events.chunks(self.chunk).enumerate() {
-            let is_last = index + 1 == n_chunks;
-            let none = Marks::default();
-            self.out.push_back(self.shape.message(chunk, if is_last { marks } else { &none }));
-        }
+        self.shape.queue(events, self.chunk, &marks, &mut self.out);
     }
 }
 
