@@ -84,7 +84,9 @@ fn summary(registry: &Registry) -> String {
         types += version.types.len();
         methods += version.methods.len();
     }
-    format!("{} services, {types} types, {methods} methods", registry.services.len())
+    let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let services = count(registry.services.len(), "service");
+    format!("{services}, {}, {}", count(types, "type"), count(methods, "method"))
 }
 
 /// Writes `descriptors.binpb` and all protos below `proto/`; gives the number of files.

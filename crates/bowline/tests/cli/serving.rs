@@ -104,7 +104,7 @@ fn the_schema_can_be_checked_shown_and_exported() {
     let lab = Lab::unserved("schema");
     let folder = lab.folder().display().to_string();
     let checked = run("", &["schema", "check", &folder]).ok();
-    assert!(checked.contains("1 services, 2 types"), "{checked}");
+    assert!(checked.contains("1 service, 2 types"), "{checked}");
     let shown = run("", &["schema", "show", &folder]).ok();
     assert!(shown.contains("shelves/{shelf}/books/{book}"), "{shown}");
     let out = lab.path("exported");
