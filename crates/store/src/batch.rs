@@ -5,108 +5,160 @@
 use std::collections::BTreeSet;
 
 use crate::contract::{
-    BATCH_WRITES_MAX, Batch, CommitError, Condition, Key, NAME_BYTES_MAX, NameRange, ROW_BYTES_MAX,
-    Write,
+    BATCH_WRITES_MAX, Batch, CommitError, Condition, INDEX_NAME_BYTES_MAX, Key, NAME_BYTES_MAX,
+    ROW_BYTES_MAX, Row, Table, VALUE_BYTES_MAX, Write,
 };
+use crate::extract;
 
 /// Refuses a batch that no state could make right.
-pub(crate) fn check(batch: &Batch) -> Result<(), CommitError> {
+pub fn check(batch: &Batch) -> Result<(), CommitError> {
+    malformed(check_all(batch))
+}
+
+fn malformed(checked: Result<(), &'static str>) -> Result<(), CommitError> {
+    checked.map_err(CommitError::Malformed)
+}
+
+fn check_all(batch: &Batch) -> Result<(), &'static str> {
     if batch.writes.len() > BATCH_WRITES_MAX {
-        return Err(CommitError::Malformed("it has too many writes"));
+        return Err("it has too many writes");
     }
-    for condition in &batch.conditions {
-        match condition {
-            Condition::RowAt { key, .. }
-            | Condition::RowAbsent { key }
-            | Condition::NotRemovedSince { key, .. } => check_key(key)?,
-            Condition::NoRowInRange { .. } => {}
+    batch.conditions.iter().try_for_each(check_condition)?;
+    batch.writes.iter().try_for_each(check_write)?;
+    check_unique(&batch.writes)?;
+    check_reindexes(batch)?;
+    check_namespaces(batch)
+}
+
+/// Whether a row is reindexed depends on its version, so a range could not be judged before that is known.
+fn check_reindexes(batch: &Batch) -> Result<(), &'static str> {
+    let by_range = |condition: &Condition| matches!(condition, Condition::NoRowInRange { .. });
+    let reindexes = |write: &Write| matches!(write, Write::Reindex { .. });
+    match batch.conditions.iter().any(by_range) && batch.writes.iter().any(reindexes) {
+        true => Err("it reindexes a row and judges a range"),
+        false => Ok(()),
+    }
+}
+
+fn check_condition(condition: &Condition) -> Result<(), &'static str> {
+    match condition {
+        Condition::RowAt { key, .. }
+        | Condition::RowAbsent { key }
+        | Condition::NotRemovedSince { key, .. } => check_key(key),
+        Condition::FieldIs { key, value, .. } | Condition::FieldAtMost { key, value, .. } => {
+            if value.as_bytes().len() > VALUE_BYTES_MAX {
+                return Err("a value is too long");
+            }
+            check_key(key)
         }
+        Condition::NoRowInRange { .. } => Ok(()),
     }
-    for write in &batch.writes {
-        check_key(key_of(write))?;
-        if let Write::Put { row, .. } = write
-            && row.body.len().saturating_add(row.aside.len()) > ROW_BYTES_MAX
-        {
-            return Err(CommitError::Malformed("a row is too large"));
+}
+
+fn check_write(write: &Write) -> Result<(), &'static str> {
+    match write {
+        Write::Put { key, row, .. } => {
+            check_key(key)?;
+            check_row(row)
         }
+        Write::Reindex { key, extract, .. } => {
+            check_key(key)?;
+            extract::check(extract)
+        }
+        Write::Remove { key } => check_key(key),
+        Write::Swap { a, b } if a == b => Err("it swaps a namespace with itself"),
+        Write::Swap { a, b } => [a, b].into_iter().try_for_each(|name| check_label(name)),
+        Write::Drop { namespace } => check_label(namespace),
     }
-    check_unique(&batch.writes)
+}
+
+fn check_row(row: &Row) -> Result<(), &'static str> {
+    if row.body.len().saturating_add(row.aside.len()) > ROW_BYTES_MAX {
+        return Err("a row is too large");
+    }
+    extract::check(&row.extract)
 }
 
 /// Bytes of the rows that `batch` writes, for sizing groups.
-pub(crate) fn weight(batch: &Batch) -> usize {
+pub fn weight(batch: &Batch) -> usize {
     let row = |write: &Write| match write {
-        Write::Put { key, row } => key.name.len() + row.body.len() + row.aside.len(),
+        Write::Put { key, row, readable } => {
+            let readable = readable.as_ref().map_or(0, |json| json.len());
+            key.name.len()
+                + row.body.len()
+                + row.aside.len()
+                + row.extract.as_bytes().len()
+                + readable
+        }
+        Write::Reindex { key, extract, readable, .. } => {
+            let readable = readable.as_ref().map_or(0, |json| json.len());
+            key.name.len() + extract.as_bytes().len() + readable
+        }
         Write::Remove { key } => key.name.len(),
+        Write::Swap { .. } | Write::Drop { .. } => 0,
     };
     batch.writes.iter().map(row).sum()
 }
 
-impl NameRange {
-    /// All rows of `table`.
-    pub fn all(table: crate::Table) -> Self {
-        Self { table, from: String::new(), to: None }
-    }
-
-    /// All rows whose name starts with `prefix`.
-    pub fn prefix(table: crate::Table, prefix: &str) -> Self {
-        Self { table, from: prefix.to_owned(), to: after_prefix(prefix) }
-    }
-
-    /// Whether a row under `key` would be in this range.
-    pub fn contains(&self, key: &Key) -> bool {
-        let name = &*key.name;
-        self.table == key.table
-            && name >= self.from.as_str()
-            && self.to.as_deref().is_none_or(|to| name < to)
-    }
-
-    /// Whether no name at all can be in it.
-    pub(crate) fn is_void(&self) -> bool {
-        self.to.as_deref().is_some_and(|to| to <= self.from.as_str())
-    }
-}
-
-/// The smallest string above all strings that start with `prefix`; `None` if there is none.
-fn after_prefix(prefix: &str) -> Option<String> {
-    let mut end: Vec<char> = prefix.chars().collect();
-    while let Some(last) = end.pop() {
-        // Chars in order are UTF-8 bytes in order, so the next char is the next string; surrogates are skipped.
-        let next = match u32::from(last) + 1 {
-            0xD800 => 0xE000,
-            next => next,
-        };
-        if let Some(next) = char::from_u32(next) {
-            end.push(next);
-            return Some(end.into_iter().collect());
-        }
-    }
-    None
-}
-
-pub(crate) fn key_of(write: &Write) -> &Key {
+/// The key that a write is about, if it is about one.
+pub fn key_of(write: &Write) -> Option<&Key> {
     match write {
-        Write::Put { key, .. } | Write::Remove { key } => key,
+        Write::Put { key, .. } | Write::Remove { key } | Write::Reindex { key, .. } => Some(key),
+        Write::Swap { .. } | Write::Drop { .. } => None,
     }
 }
 
-fn check_key(key: &Key) -> Result<(), CommitError> {
+fn check_key(key: &Key) -> Result<(), &'static str> {
     if key.name.len() > NAME_BYTES_MAX {
-        return Err(CommitError::Malformed("a name is too long"));
+        return Err("a name is too long");
     }
-    Ok(())
+    let Table { namespace, kind } = &key.table;
+    check_label(namespace)?;
+    check_label(kind)
 }
 
-fn check_unique(writes: &[Write]) -> Result<(), CommitError> {
+fn check_label(label: &str) -> Result<(), &'static str> {
+    match label.len() > INDEX_NAME_BYTES_MAX {
+        true => Err("a namespace or kind is too long"),
+        false => Ok(()),
+    }
+}
+
+fn check_unique(writes: &[Write]) -> Result<(), &'static str> {
     let twice = match writes {
         [] | [_] => false,
-        [a, b] => key_of(a) == key_of(b),
+        [a, b] => key_of(a).is_some() && key_of(a) == key_of(b),
         many => {
             let mut seen = BTreeSet::new();
-            !many.iter().all(|write| seen.insert(key_of(write)))
+            !many.iter().filter_map(key_of).all(|key| seen.insert(key))
         }
     };
-    if twice { Err(CommitError::Malformed("it writes one key twice")) } else { Ok(()) }
+    if twice { Err("it writes one key twice") } else { Ok(()) }
+}
+
+/// A namespace that is swapped or dropped is not written, judged by range or moved again by the same batch.
+fn check_namespaces(batch: &Batch) -> Result<(), &'static str> {
+    let mut moved = BTreeSet::new();
+    for write in &batch.writes {
+        let names: &[&str] = match write {
+            Write::Swap { a, b } => &[a, b],
+            Write::Drop { namespace } => &[namespace],
+            Write::Put { .. } | Write::Remove { .. } | Write::Reindex { .. } => &[],
+        };
+        if !names.iter().all(|name| moved.insert(*name)) {
+            return Err("it moves one namespace twice");
+        }
+    }
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let written =
+        |write: &Write| key_of(write).is_some_and(|key| moved.contains(&*key.table.namespace));
+    let judged = |condition: &Condition| matches!(condition, Condition::NoRowInRange { range } if moved.contains(range.namespace()));
+    if batch.writes.iter().any(written) || batch.conditions.iter().any(judged) {
+        return Err("it writes or judges a namespace that it swaps or drops");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -118,15 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_prefix_is_above_all_that_start_with_it() {
-        assert_eq!(after_prefix("a/"), Some("a0".to_owned()));
-        assert_eq!(after_prefix("a\u{10FFFF}"), Some("b".to_owned()));
-        assert_eq!(after_prefix("\u{D7FF}"), Some("\u{E000}".to_owned()));
-        assert_eq!(after_prefix("\u{10FFFF}"), None);
-        assert_eq!(after_prefix(""), None);
-    }
-
-    #[test]
     fn two_writes_to_one_key_are_refused() {
         let key = |name: &str| Key { table: table(), name: name.into() };
         let remove = |name| Write::Remove { key: key(name) };
@@ -134,22 +177,6 @@ mod tests {
         {
             let batch = Batch { conditions: vec![], writes };
             assert!(matches!(check(&batch), Err(CommitError::Malformed(_))));
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn a_prefix_range_holds_exactly_the_names_with_the_prefix(prefix in ".{0,3}", name in ".{0,5}") {
-            let range = NameRange::prefix(table(), &prefix);
-            let key = Key { table: table(), name: name.as_str().into() };
-            proptest::prop_assert_eq!(range.contains(&key), name.starts_with(&prefix));
-        }
-
-        #[test]
-        fn a_longer_name_is_in_its_prefix_range(prefix in ".{0,3}", rest in ".{0,3}") {
-            let range = NameRange::prefix(table(), &prefix);
-            let key = Key { table: table(), name: format!("{prefix}{rest}").into() };
-            proptest::prop_assert!(range.contains(&key));
         }
     }
 }

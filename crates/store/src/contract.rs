@@ -1,7 +1,7 @@
 //! The backend contract: rows, conditional commits, ordered changes. What every backend promises, and nothing more.
 //!
 //! A backend keeps the rows of one deployment. It knows nothing of references, regions or versions beyond opaque
-//! namespaces. The conformance suite (`conformance`) runs against every backend.
+//! namespaces. The conformance suite (`conformance`) runs against every backend; `layout` says which rows there are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::extract::{Entry, Extract, ExtractBuilder, Value};
+pub use crate::range::{IndexRange, NameRange, Range};
+
 /// A set of rows of one kind in one namespace; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Table {
-    /// One per API version, opaque here.
+    /// One per API version, opaque here; or one that starts with `~`, whose rows are not in the change log.
     pub namespace: Arc<str>,
     /// The resource kind, or an internal one that starts with `~`.
     pub kind: Arc<str>,
+}
+
+/// An index of the rows of one namespace, over all kinds that have entries in it; cheap to clone.
+///
+/// Declared indexes and reverse indexes are the same here: entries that rows bring with them ([`Extract`]).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Index {
+    pub namespace: Arc<str>,
+    /// At most [`INDEX_NAME_BYTES_MAX`].
+    pub name: Arc<str>,
 }
 
 /// Where a row is.
@@ -26,8 +39,18 @@ pub struct Key {
     pub name: Arc<str>,
 }
 
-/// Longest name of a row.
-pub const NAME_BYTES_MAX: usize = 4 * 1024;
+/// Longest name of a row. With a value of an index it fits into the index pages of every backend
+/// (PostgreSQL's limit is 2,704 bytes).
+pub const NAME_BYTES_MAX: usize = 2_048;
+
+/// Longest value of an index entry or a field.
+pub const VALUE_BYTES_MAX: usize = 512;
+
+/// Longest name of an index, a namespace, a kind.
+pub const INDEX_NAME_BYTES_MAX: usize = 512;
+
+/// Longest encoded [`Extract`] of a row.
+pub const EXTRACT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most writes in one batch.
 pub const BATCH_WRITES_MAX: usize = 65_536;
@@ -40,20 +63,46 @@ pub const ROW_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub type Version = u64;
 
 impl Table {
-    /// Rows of internal kinds (`~…`) are bookkeeping: their changes are not in the change log.
+    /// Rows of internal kinds or namespaces (`~…`) are bookkeeping: their changes are not in the change log.
     pub fn is_internal(&self) -> bool {
-        self.kind.starts_with('~')
+        self.kind.starts_with('~') || self.namespace.starts_with('~')
+    }
+}
+
+/// What a row is called by those who must find it whatever its name is in some API version: the resource's uid.
+///
+/// It never returns and never changes. At most one row of a table has it. Ids that rise with time (UUIDv7) are the
+/// cheap ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowId(pub u128);
+
+impl RowId {
+    /// The row is found by its name only. Any number of rows may have it.
+    pub const NONE: Self = Self(0);
+
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
     }
 }
 
 /// What is kept under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
+    pub id: RowId,
     pub version: Version,
     /// The document, protobuf bytes.
     pub body: Bytes,
-    /// What is kept beside the document (metadata of types that have no field for it); often empty.
+    /// What is kept beside the document (metadata of types that have no field for it, the outbound part of a shadow).
     pub aside: Bytes,
+    /// What conditions and indexes look at.
+    pub extract: Extract,
+}
+
+impl Row {
+    /// A row that has only a version and a body.
+    pub fn new(version: Version, body: impl Into<Bytes>) -> Self {
+        Self { version, body: body.into(), ..Self::default() }
+    }
 }
 
 /// A point in the history of a database. Compares by era, then sequence.
@@ -66,26 +115,27 @@ pub struct Position {
 }
 
 /// What must be true for a batch to commit. Judged at commit, with no write in between.
+///
+/// Those marked *shared* cost no write, and commits that only require them do not disturb each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The row is there, at this version.
     RowAt { key: Key, version: Version },
     /// There is no such row.
     RowAbsent { key: Key },
+    /// The row is there and its field holds exactly this value. *Shared.*
+    FieldIs { key: Key, field: Arc<str>, value: Value },
+    /// The number in the field is `value` or less, or there is no such row or field. *Shared.*
+    ///
+    /// Values compare by bytes; numbers and tuples of numbers made by [`Value`] compare as such.
+    FieldAtMost { key: Key, field: Arc<str>, value: Value },
     /// No commit after `since` has removed the row. Fails too if `since` is so far back that nobody can tell.
+    /// For rows of internal tables it fails always, since the log does not tell.
     ///
     /// With [`Condition::RowAbsent`] it makes sure that a version above `since` is one that the key never had.
     NotRemovedSince { key: Key, since: Position },
-    /// No row of the table whose name is in `[from, to)` is left by this batch (phantom-proof).
-    NoRowInRange { range: NameRange },
-}
-
-/// Names of one table from `from` (inclusive) to `to` (exclusive; `None`: to the end), by bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameRange {
-    pub table: Table,
-    pub from: String,
-    pub to: Option<String>,
+    /// No row in the range is left by this batch: what it removes does not count, what it puts does. Phantom-proof.
+    NoRowInRange { range: Range },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,22 +143,42 @@ pub enum Write {
     Put {
         key: Key,
         row: Row,
+        /// The document as JSON, for backends in which people query bodies; see [`Backend::wants_readable`].
+        readable: Option<Bytes>,
     },
     /// Removing an absent row is no error and no change.
-    Remove {
-        key: Key,
-    },
+    Remove { key: Key },
+    /// Replaces what indexes and people see of a row, if it is there at this version; otherwise nothing happens.
+    ///
+    /// Not in the log, and the row keeps its version: the resource is the same. Not beside
+    /// [`Condition::NoRowInRange`] in one batch.
+    Reindex { key: Key, version: Version, extract: Extract, readable: Option<Bytes> },
+    /// Exchanges all rows and index entries of two namespaces, at a cost that does not depend on their number.
+    ///
+    /// Not a change of any row: the log says nothing of it. Whoever swaps tells the readers.
+    Swap { a: Arc<str>, b: Arc<str> },
+    /// Removes all rows and index entries of a namespace. Not in the log. Readers see it at once; the space is
+    /// freed in slices afterwards.
+    Drop { namespace: Arc<str> },
+}
+
+impl Write {
+    /// A put without a readable form.
+    pub fn put(key: Key, row: Row) -> Self {
+        Self::Put { key, row, readable: None }
+    }
 }
 
 /// One atomic unit of work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     pub conditions: Vec<Condition>,
-    /// At most one write per key, at most [`BATCH_WRITES_MAX`] in all. Writes to internal tables (kind starts with `~`) are not in the change log.
+    /// At most one write per key, at most [`BATCH_WRITES_MAX`] in all. Writes to internal tables are not in the change
+    /// log. A namespace that is swapped or dropped is not written otherwise by the same batch.
     pub writes: Vec<Write>,
 }
 
-/// One committed change of one row.
+/// One committed change of one row. Its rows are without [`Extract`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub position: Position,
@@ -137,6 +207,9 @@ pub enum CommitError {
     /// Nothing was written; `condition` is the index in the batch.
     #[error("condition {condition} of the batch does not hold")]
     ConditionFailed { condition: usize },
+    /// Another row of the table has the id of the row that this write puts. Nothing was written.
+    #[error("write {write} of the batch puts a row whose id another row has")]
+    IdTaken { write: usize },
     /// The batch itself is wrong (two writes to one key, a name that is too long).
     #[error("batch refused: {0}")]
     Malformed(&'static str),
@@ -162,6 +235,22 @@ pub enum StoreError {
 /// A row with its name, as scans give it.
 pub type NamedRow = (Arc<str>, Row);
 
+/// A row that an index led to. A row with several entries in the range is found once for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    pub value: Value,
+    pub key: Key,
+    pub row: Row,
+}
+
+/// An entry of an index, as a place: index scans go on after it, in their direction. Compares as the index is ordered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndexCursor {
+    pub value: Value,
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+}
+
 /// A consistent view of the database; holds resources until dropped, so keep it short.
 #[async_trait]
 pub trait Snapshot: Send {
@@ -170,6 +259,13 @@ pub trait Snapshot: Send {
 
     /// In the order of `keys`; `None` where there is no row.
     async fn batch_get(&mut self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError>;
+
+    /// Rows of a table by id, in the order of `ids`; `None` where no row has it. [`RowId::NONE`] is nobody's.
+    async fn batch_get_by_id(
+        &mut self,
+        table: &Table,
+        ids: &[RowId],
+    ) -> Result<Vec<Option<NamedRow>>, StoreError>;
 
     /// Up to `limit` rows of `range` in name order (`descending`: from its end).
     ///
@@ -180,6 +276,21 @@ pub trait Snapshot: Send {
         limit: usize,
         descending: bool,
     ) -> Result<Vec<NamedRow>, StoreError>;
+
+    /// Up to `limit` entries of `range` with their rows, by value, kind, name (`descending`: from the end), those
+    /// beyond `after` only.
+    ///
+    /// The end is reached iff fewer than `limit` come back. Cost: one index range scan and a row each.
+    async fn scan_index(
+        &mut self,
+        range: &IndexRange,
+        after: Option<&IndexCursor>,
+        limit: usize,
+        descending: bool,
+    ) -> Result<Vec<Hit>, StoreError>;
+
+    /// The tables that have rows, in order. Cost: a look-up per table that ever was, not a scan.
+    async fn tables(&mut self) -> Result<Vec<Table>, StoreError>;
 }
 
 /// A store of one deployment.
@@ -208,7 +319,21 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Changes after `after`, whole commits, at least one commit if there is any, about `limit` changes.
     async fn changes(&self, after: Position, limit: usize) -> Result<Changes, StoreError>;
 
+    /// Makes the next commit come after `position`, with an empty log behind it: for a database that is being restored
+    /// or moved here. Every position before it is too old from then on.
+    ///
+    /// # Errors
+    /// [`CommitError::Malformed`] if `position` is before the present one.
+    async fn start_at(&self, position: Position) -> Result<(), CommitError>;
+
+    /// Whether puts should bring a readable form of their documents.
+    fn wants_readable(&self) -> bool {
+        false
+    }
+
     /// The newest position whose changes can be read; wakes whoever waits on it after every commit.
+    ///
+    /// Where several processes write to one database it can be behind a snapshot for a moment.
     fn head(&self) -> tokio::sync::watch::Receiver<Position>;
 
     /// Finishes what was accepted, then refuses with [`StoreError::Closed`].

@@ -3,20 +3,24 @@
 //! Start at [`contract`]. Nothing here knows resources, references or protocols.
 
 pub mod baseline;
-mod batch;
+pub mod batch;
 pub mod cache;
 pub mod conformance;
 pub mod contract;
+mod extract;
+pub mod layout;
 pub mod memory;
 pub mod observe;
-mod plan;
+pub mod plan;
+mod range;
 pub mod sqlite;
-mod tail;
+pub mod tail;
 
 pub use cache::{CacheOptions, Cached};
 pub use contract::{
-    Backend, Batch, Change, Changes, CommitError, Condition, Key, NameRange, NamedRow, Position,
-    Row, Snapshot, StoreError, Table, Version, Write,
+    Backend, Batch, Change, Changes, CommitError, Condition, Entry, Extract, Hit, Index,
+    IndexCursor, IndexRange, Key, NameRange, NamedRow, Position, Range, Row, RowId, Snapshot,
+    StoreError, Table, Value, Version, Write,
 };
 pub use memory::Memory;
 pub use observe::{CommitObserver, Observable};

@@ -1,19 +1,22 @@
 //! The `memory` backend: ordered maps with several versions per row while snapshots need them. Nothing survives the process.
 //!
 //! It is the model that other backends are compared with. Every operation is done when its future is first polled.
+//! `state` holds the maps; here is how commits and snapshots go about them.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+mod state;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::state::{State, Tick};
 use crate::batch;
 use crate::contract::{
-    Backend, Batch, Change, Changes, CommitError, Key, NameRange, NamedRow, Position, Row,
-    Snapshot, StoreError, Table, Version,
+    Backend, Batch, Changes, CommitError, Hit, IndexCursor, IndexRange, Key, NameRange, NamedRow,
+    Position, Range, Row, RowId, Snapshot, StoreError, Table,
 };
 use crate::observe::{Changed, CommitObserver, Observable, Observers};
 use crate::plan::{Effect, View, plan};
@@ -47,21 +50,10 @@ pub struct Memory {
 #[derive(Debug)]
 struct Shared {
     state: RwLock<State>,
-    /// How many snapshots look at each sequence. Taken while `state` is locked, so that none appears during a commit.
-    viewed: Mutex<BTreeMap<u64, usize>>,
+    /// How many snapshots look at each tick. Taken while `state` is locked, so that none appears during a commit.
+    viewed: Mutex<BTreeMap<Tick, usize>>,
     tail: Tail,
 }
-
-#[derive(Debug, Default)]
-struct State {
-    head: Position,
-    tables: BTreeMap<Table, BTreeMap<Arc<str>, History>>,
-    /// Keys that had old versions when they were written at a sequence, to be looked at when no snapshot needs those.
-    stale: VecDeque<(u64, Key)>,
-}
-
-/// The versions of one row: sequence of the commit, and what it left. Ascending, never empty.
-type History = Vec<(u64, Option<Row>)>;
 
 impl Default for Memory {
     fn default() -> Self {
@@ -95,41 +87,38 @@ impl Memory {
         if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
     }
 
+    fn lock_writer(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes the effects of one batch visible and answers its position.
     fn apply(&self, effects: Vec<Effect>) -> Position {
-        let changed: Vec<_> = effects.iter().map(changed).collect();
+        let changed: Vec<_> = effects.iter().flat_map(changed).collect();
         let observers = self.observers.current();
         observers.iter().for_each(|o| o.before_visible(&changed));
         let mut state = self.shared.write();
         let oldest_viewed = self.shared.viewed().keys().next().copied();
-        let position = Position { sequence: state.head.sequence + 1, ..state.head };
-        state.head = position;
-        for Changed { key, after } in changed.iter().cloned() {
-            state.put(key, after, oldest_viewed);
-        }
-        state.clean(oldest_viewed.unwrap_or(position.sequence));
+        let position = state.next_position();
+        let logged = effects.iter().filter_map(|effect| match effect {
+            Effect::Row(row) => row.change(position).map(Arc::new),
+            Effect::Swap { .. } | Effect::Drop { .. } => None,
+        });
+        let logged = logged.collect();
+        state.apply(effects, position, oldest_viewed);
         drop(state);
-        let logged = effects.into_iter().filter_map(|effect| change(effect, position));
-        self.shared.tail.push(logged.collect(), position);
+        self.shared.tail.push(logged, position);
         observers.iter().for_each(|o| o.after_visible(&changed, true));
         position
     }
 }
 
-fn changed(effect: &Effect) -> Changed {
+fn changed(effect: &Effect) -> Vec<Changed> {
     match effect {
-        Effect::Logged { key, after, .. } | Effect::Internal { key, after } => {
-            Changed { key: key.clone(), after: after.clone() }
+        Effect::Row(row) => vec![Changed::Row { key: row.key.clone(), after: row.after.clone() }],
+        Effect::Swap { a, b } => {
+            vec![Changed::Namespace(a.clone()), Changed::Namespace(b.clone())]
         }
-    }
-}
-
-fn change(effect: Effect, position: Position) -> Option<Arc<Change>> {
-    match effect {
-        Effect::Logged { key, before, after } => {
-            Some(Arc::new(Change { position, key, before, after }))
-        }
-        Effect::Internal { .. } => None,
+        Effect::Drop { namespace } => vec![Changed::Namespace(namespace.clone())],
     }
 }
 
@@ -147,74 +136,9 @@ impl Shared {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn viewed(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+    fn viewed(&self) -> MutexGuard<'_, BTreeMap<Tick, usize>> {
         self.viewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    fn row(&self, key: &Key, sequence: u64) -> Option<&Row> {
-        visible(self.tables.get(&key.table)?.get(&key.name)?, sequence)
-    }
-
-    fn scan(
-        &self,
-        range: &NameRange,
-        sequence: u64,
-        limit: usize,
-        descending: bool,
-    ) -> Vec<NamedRow> {
-        let Some(table) = self.tables.get(&range.table) else { return Vec::new() };
-        if range.is_void() {
-            return Vec::new();
-        }
-        let to = range.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = table.range::<str, _>((Bound::Included(range.from.as_str()), to));
-        let named = |(name, history): (&Arc<str>, &History)| {
-            visible(history, sequence).map(|row| (name.clone(), row.clone()))
-        };
-        match descending {
-            true => rows.rev().filter_map(named).take(limit).collect(),
-            false => rows.filter_map(named).take(limit).collect(),
-        }
-    }
-
-    fn put(&mut self, key: Key, after: Option<Row>, oldest_viewed: Option<u64>) {
-        let sequence = self.head.sequence;
-        let table = self.tables.entry(key.table.clone()).or_default();
-        let history = table.entry(key.name.clone()).or_default();
-        history.push((sequence, after));
-        let is_settled = settle(history, oldest_viewed.unwrap_or(sequence));
-        if is_settled && history.last().is_some_and(|(_, row)| row.is_none()) {
-            table.remove(&key.name);
-        } else if !is_settled {
-            self.stale.push_back((sequence, key));
-        }
-    }
-
-    /// Drops versions that only snapshots before `oldest_viewed` could see.
-    fn clean(&mut self, oldest_viewed: u64) {
-        while let Some((_, key)) = self.stale.pop_front_if(|(written, _)| *written <= oldest_viewed)
-        {
-            let Some(table) = self.tables.get_mut(&key.table) else { continue };
-            let Some(history) = table.get_mut(&key.name) else { continue };
-            if settle(history, oldest_viewed) && history.iter().all(|(_, row)| row.is_none()) {
-                table.remove(&key.name);
-            }
-        }
-    }
-}
-
-/// The row that a snapshot at `sequence` sees.
-fn visible(history: &History, sequence: u64) -> Option<&Row> {
-    history.iter().rev().find(|(written, _)| *written <= sequence)?.1.as_ref()
-}
-
-/// Drops the versions that nobody at or after `oldest_viewed` can see; whether only one is left.
-fn settle(history: &mut History, oldest_viewed: u64) -> bool {
-    let seen = history.partition_point(|(written, _)| *written <= oldest_viewed);
-    history.drain(..seen.saturating_sub(1));
-    history.len() == 1
 }
 
 /// The newest state, for judging a batch. The writer lock keeps it from moving.
@@ -225,20 +149,37 @@ struct Newest<'s> {
 
 impl View for Newest<'_> {
     fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
-        Ok(self.state.row(key, self.state.head.sequence).cloned())
+        Ok(self.state.row(key, self.state.tick()).cloned())
     }
 
-    fn removed_since(&mut self, key: &Key, since: Position) -> bool {
-        self.tail.removed_since(key, since)
+    fn name_of(&mut self, table: &Table, id: RowId) -> Result<Option<Arc<str>>, StoreError> {
+        let found = self.state.row_by_id(table, id, self.state.tick());
+        Ok(found.map(|(name, _)| name))
     }
 
-    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError> {
-        Ok(self.state.row(key, self.state.head.sequence).map(|row| row.version))
+    fn removed_since(&mut self, key: &Key, since: Position) -> Result<bool, StoreError> {
+        Ok(self.tail.removed_since(key, since))
     }
 
-    fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        let rows = self.state.scan(range, self.state.head.sequence, limit, false);
-        Ok(rows.into_iter().map(|(name, _)| name).collect())
+    fn keys_in(&mut self, range: &Range, limit: usize) -> Result<Vec<Key>, StoreError> {
+        let tick = self.state.tick();
+        Ok(match range {
+            Range::Names(names) => {
+                let rows = self.state.scan(names, tick, limit, false);
+                let key = |(name, _)| Key { table: names.table.clone(), name };
+                rows.into_iter().map(key).collect()
+            }
+            Range::Index(entries) => {
+                let mut keys = Vec::new();
+                self.state.each_hit(entries, None, tick, false, |hit| {
+                    if !keys.contains(&hit.key) {
+                        keys.push(hit.key);
+                    }
+                    keys.len() < limit
+                });
+                keys
+            }
+        })
     }
 }
 
@@ -247,21 +188,21 @@ impl Backend for Memory {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.check_open()?;
         let state = self.shared.read();
-        *self.shared.viewed().entry(state.head.sequence).or_default() += 1;
-        let position = state.head;
+        let (position, tick) = (state.head(), state.tick());
+        *self.shared.viewed().entry(tick).or_default() += 1;
         drop(state);
-        Ok(Box::new(MemorySnapshot { shared: self.shared.clone(), position }))
+        Ok(Box::new(MemorySnapshot { shared: self.shared.clone(), position, tick }))
     }
 
     async fn get(&self, key: &Key) -> Result<(Option<Row>, Position), StoreError> {
         self.check_open()?;
         let state = self.shared.read();
-        Ok((state.row(key, state.head.sequence).cloned(), state.head))
+        Ok((state.row(key, state.tick()).cloned(), state.head()))
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position, CommitError> {
         batch::check(&batch)?;
-        let _one_at_a_time = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.lock_writer();
         self.check_open()?;
         let effects = plan(&batch, &mut self.shared.newest())?.effects;
         if effects.is_empty() {
@@ -279,11 +220,24 @@ impl Backend for Memory {
             Found::Page(page) => page,
             Found::Older { oldest } => Changes::TooOld { oldest },
             // A snapshot can be ahead of the tail for the moment in which a commit is being published.
-            Found::Ahead if after <= self.shared.read().head => {
+            Found::Ahead if after <= self.shared.read().head() => {
                 Changes::Page { changes: Vec::new(), next: after, at_head: true }
             }
             Found::Ahead => Changes::TooOld { oldest: self.shared.tail.oldest() },
         })
+    }
+
+    async fn start_at(&self, position: Position) -> Result<(), CommitError> {
+        let _no_commit = self.lock_writer();
+        self.check_open()?;
+        let mut state = self.shared.write();
+        if position < state.head() {
+            return Err(CommitError::Malformed("the position is before the present one"));
+        }
+        state.start_at(position);
+        drop(state);
+        self.shared.tail.restart(position);
+        Ok(())
     }
 
     fn head(&self) -> watch::Receiver<Position> {
@@ -291,7 +245,7 @@ impl Backend for Memory {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let _no_commit = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_commit = self.lock_writer();
         self.closed.store(true, Ordering::Release);
         Ok(())
     }
@@ -306,6 +260,7 @@ impl Observable for Memory {
 struct MemorySnapshot {
     shared: Arc<Shared>,
     position: Position,
+    tick: Tick,
 }
 
 #[async_trait]
@@ -316,7 +271,16 @@ impl Snapshot for MemorySnapshot {
 
     async fn batch_get(&mut self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
         let state = self.shared.read();
-        Ok(keys.iter().map(|key| state.row(key, self.position.sequence).cloned()).collect())
+        Ok(keys.iter().map(|key| state.row(key, self.tick).cloned()).collect())
+    }
+
+    async fn batch_get_by_id(
+        &mut self,
+        table: &Table,
+        ids: &[RowId],
+    ) -> Result<Vec<Option<NamedRow>>, StoreError> {
+        let state = self.shared.read();
+        Ok(ids.iter().map(|id| state.row_by_id(table, *id, self.tick)).collect())
     }
 
     async fn scan(
@@ -325,17 +289,39 @@ impl Snapshot for MemorySnapshot {
         limit: usize,
         descending: bool,
     ) -> Result<Vec<NamedRow>, StoreError> {
-        Ok(self.shared.read().scan(range, self.position.sequence, limit, descending))
+        Ok(self.shared.read().scan(range, self.tick, limit, descending))
+    }
+
+    async fn scan_index(
+        &mut self,
+        range: &IndexRange,
+        after: Option<&IndexCursor>,
+        limit: usize,
+        descending: bool,
+    ) -> Result<Vec<Hit>, StoreError> {
+        let mut hits = Vec::new();
+        if limit > 0 {
+            let state = self.shared.read();
+            state.each_hit(range, after, self.tick, descending, |hit| {
+                hits.push(hit);
+                hits.len() < limit
+            });
+        }
+        Ok(hits)
+    }
+
+    async fn tables(&mut self) -> Result<Vec<Table>, StoreError> {
+        Ok(self.shared.read().tables(self.tick))
     }
 }
 
 impl Drop for MemorySnapshot {
     fn drop(&mut self) {
         let mut viewed = self.shared.viewed();
-        if let Some(viewers) = viewed.get_mut(&self.position.sequence) {
+        if let Some(viewers) = viewed.get_mut(&self.tick) {
             *viewers -= 1;
             if *viewers == 0 {
-                viewed.remove(&self.position.sequence);
+                viewed.remove(&self.tick);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::contract::{Backend, Key, Row};
 pub trait CommitObserver: Send + Sync + fmt::Debug {
     /// These keys are about to change. Until [`CommitObserver::after_visible`], a reader may see the old or the new row.
     ///
-    /// A key may be listed more than once; [`CommitObserver::after_visible`] then lists it as often.
+    /// The same may be listed more than once; [`CommitObserver::after_visible`] then lists it as often.
     fn before_visible(&self, changed: &[Changed]);
 
     /// Every reader that starts now sees what was announced, or, if the commit failed, what was there before.
@@ -22,11 +22,13 @@ pub trait CommitObserver: Send + Sync + fmt::Debug {
     fn after_visible(&self, changed: &[Changed], committed: bool);
 }
 
-/// A key and the row it gets; `None` when it is removed.
+/// What a commit changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
-    pub key: Key,
-    pub after: Option<Row>,
+pub enum Changed {
+    /// A key and the row it gets; `None` when it is removed.
+    Row { key: Key, after: Option<Row> },
+    /// Every row of a namespace may be another one or gone: it was swapped or dropped.
+    Namespace(Arc<str>),
 }
 
 /// A backend that tells of every change of its rows before anybody can see it.

@@ -5,70 +5,131 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::batch::key_of;
 use crate::contract::{
-    Batch, CommitError, Condition, Key, NameRange, Position, Row, StoreError, Version, Write,
+    Batch, Change, CommitError, Condition, Entry, Extract, Key, Position, Range, Row, RowId,
+    StoreError, Table, Value, Version, Write,
 };
 
 /// The state that a batch is judged against: what all batches before it left.
-pub(crate) trait View {
+pub trait View {
     fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError>;
 
     /// The version alone, which can be cheaper than the row.
-    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError>;
+    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError> {
+        Ok(self.row(key)?.map(|row| row.version))
+    }
+
+    /// A field of the row; `None`: no such row. `Some(None)`: no such field.
+    fn field(&mut self, key: &Key, field: &str) -> Result<Option<Option<Value>>, StoreError> {
+        Ok(self.row(key)?.map(|row| row.extract.field(field)))
+    }
+
+    /// The name of the row of `table` that has the id, which is not [`RowId::NONE`].
+    fn name_of(&mut self, table: &Table, id: RowId) -> Result<Option<Arc<str>>, StoreError>;
 
     /// Whether a commit after `since` removed the row, or may have. Only for rows whose changes are logged.
-    fn removed_since(&mut self, key: &Key, since: Position) -> bool;
+    fn removed_since(&mut self, key: &Key, since: Position) -> Result<bool, StoreError>;
 
-    /// The first names of a range, in order, at most `limit`.
-    fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError>;
+    /// The keys of the first rows of a range, in order, each once, at most `limit`.
+    fn keys_in(&mut self, range: &Range, limit: usize) -> Result<Vec<Key>, StoreError>;
 }
 
 /// What one write of a batch comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// A change of a row whose table is in the change log.
-    Logged { key: Key, before: Option<Row>, after: Option<Row> },
-    /// A write to an internal table. Nobody asks what was there before, so it was not read.
-    Internal { key: Key, after: Option<Row> },
+pub enum Effect {
+    Row(RowEffect),
+    Swap { a: Arc<str>, b: Arc<str> },
+    Drop { namespace: Arc<str> },
+}
+
+/// A row that is put, replaced, removed or reindexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowEffect {
+    pub key: Key,
+    pub before: Option<Row>,
+    pub after: Option<Row>,
+    pub readable: Option<Bytes>,
+    /// Whether it goes into the log: neither bookkeeping nor a mere reindexing.
+    pub is_logged: bool,
+}
+
+impl RowEffect {
+    /// The line of the log, if it gets one.
+    pub fn change(&self, position: Position) -> Option<Change> {
+        let plain = |row: &Row| Row { extract: Extract::default(), ..row.clone() };
+        self.is_logged.then(|| Change {
+            position,
+            key: self.key.clone(),
+            before: self.before.as_ref().map(plain),
+            after: self.after.as_ref().map(plain),
+        })
+    }
+
+    /// The index entries that go and those that come; what stays is in neither.
+    pub fn entries(&self) -> EntryChanges<'_> {
+        let none = Extract::default();
+        let extract = |row: &'_ Option<Row>| row.as_ref().map(|row| &row.extract);
+        let (before, after) = (extract(&self.before), extract(&self.after));
+        if before.unwrap_or(&none) == after.unwrap_or(&none) {
+            return EntryChanges::default();
+        }
+        let entries = |extract: Option<&'_ Extract>| -> BTreeSet<Entry<'_>> {
+            extract.map(|extract| extract.entries().collect()).unwrap_or_default()
+        };
+        let (before, after) = (entries(before), entries(after));
+        EntryChanges {
+            gone: before.difference(&after).cloned().collect(),
+            new: after.difference(&before).cloned().collect(),
+        }
+    }
+}
+
+/// See [`RowEffect::entries`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryChanges<'e> {
+    pub gone: Vec<Entry<'e>>,
+    pub new: Vec<Entry<'e>>,
 }
 
 /// What a batch comes to if it commits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// In the order of its writes. None: the batch is without effect.
-    pub(crate) effects: Vec<Effect>,
+    pub effects: Vec<Effect>,
     /// A condition that is left to whoever writes.
-    pub(crate) unread: Option<Unread>,
+    pub unread: Option<Unread>,
 }
 
 /// A row that has to be absent, and that nobody looked for, since inserting it tells as well.
 ///
 /// It is to be inserted before anything else of the batch is written; if it is there, the batch has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unread {
+pub struct Unread {
     /// Which of the effects inserts it.
-    pub(crate) effect: usize,
+    pub effect: usize,
     /// Which condition of the batch fails if it is there.
-    pub(crate) condition: usize,
+    pub condition: usize,
 }
 
 /// Judges `batch` on `view` and tells what it would change.
-pub(crate) fn plan(batch: &Batch, view: &mut impl View) -> Result<Plan, CommitError> {
+pub fn plan(batch: &Batch, view: &mut impl View) -> Result<Plan, CommitError> {
     judge(batch, view, None)
 }
 
 /// The same, but one row that the batch creates may be left [`Plan::unread`]: a create then costs no read.
-pub(crate) fn plan_unread(batch: &Batch, view: &mut impl View) -> Result<Plan, CommitError> {
+pub fn plan_unread(batch: &Batch, view: &mut impl View) -> Result<Plan, CommitError> {
     judge(batch, view, first_create(batch))
 }
 
-/// The first condition that a row be absent which the batch then puts, if its changes are logged.
+/// The first condition that a row be absent which the batch then puts.
 fn first_create(batch: &Batch) -> Option<usize> {
     batch.conditions.iter().position(|condition| match condition {
         Condition::RowAbsent { key } => {
             let puts = |write: &Write| matches!(write, Write::Put { key: put, .. } if put == key);
-            !key.table.is_internal() && batch.writes.iter().take(WRITES_SEARCHED_MAX).any(puts)
+            batch.writes.iter().take(WRITES_SEARCHED_MAX).any(puts)
         }
         _ => false,
     })
@@ -109,7 +170,15 @@ impl<'b> Known<'b> {
         Ok(match &batch.conditions[condition] {
             Condition::RowAt { key, version } => self.version(key, view)? == Some(*version),
             Condition::RowAbsent { key } => self.version(key, view)?.is_none(),
-            Condition::NotRemovedSince { key, since } => !view.removed_since(key, *since),
+            Condition::FieldIs { key, field, value } => {
+                self.field(key, field, view)?.flatten().as_ref() == Some(value)
+            }
+            Condition::FieldAtMost { key, field, value } => {
+                self.field(key, field, view)?.flatten().is_none_or(|found| found <= *value)
+            }
+            Condition::NotRemovedSince { key, since } => {
+                !key.table.is_internal() && !view.removed_since(key, *since)?
+            }
             Condition::NoRowInRange { range } => is_left_empty(range, &batch.writes, view)?,
         })
     }
@@ -131,10 +200,21 @@ impl<'b> Known<'b> {
         Ok(version)
     }
 
+    fn field(
+        &mut self,
+        key: &'b Key,
+        field: &str,
+        view: &mut impl View,
+    ) -> Result<Option<Option<Value>>, StoreError> {
+        match self.rows.get(key) {
+            Some(row) => Ok(row.as_ref().map(|row| row.extract.field(field))),
+            None => view.field(key, field),
+        }
+    }
+
     fn will_need_row(&self, key: &Key) -> bool {
-        !key.table.is_internal()
-            && self.writes.len() <= WRITES_SEARCHED_MAX
-            && self.writes.iter().any(|write| key_of(write) == key)
+        self.writes.len() <= WRITES_SEARCHED_MAX
+            && self.writes.iter().any(|write| key_of(write) == Some(key))
     }
 
     fn take(&mut self, key: &Key, view: &mut impl View) -> Result<Option<Row>, StoreError> {
@@ -156,15 +236,25 @@ fn effects(
         _ => None,
     });
     let mut plan = Plan { effects: Vec::with_capacity(batch.writes.len()), unread: None };
-    for write in &batch.writes {
-        let (key, after) = match write {
-            Write::Put { key, row } => (key, Some(row.clone())),
-            Write::Remove { key } => (key, None),
+    let mut ids = Ids::default();
+    for (write_index, write) in batch.writes.iter().enumerate() {
+        let (key, after, readable) = match write {
+            Write::Put { key, row, readable } => (key, Some(row), readable),
+            Write::Remove { key } => (key, None, &None),
+            Write::Reindex { key, version, extract, readable } => {
+                let before = known.take(key, view)?.filter(|row| row.version == *version);
+                plan.effects.extend(before.map(|row| reindexed(key, row, extract, readable)));
+                continue;
+            }
+            Write::Swap { a, b } => {
+                plan.effects.push(Effect::Swap { a: a.clone(), b: b.clone() });
+                continue;
+            }
+            Write::Drop { namespace } => {
+                plan.effects.push(Effect::Drop { namespace: namespace.clone() });
+                continue;
+            }
         };
-        if key.table.is_internal() {
-            plan.effects.push(Effect::Internal { key: key.clone(), after });
-            continue;
-        }
         let before = match created {
             Some((condition, created)) if created == key => {
                 plan.unread = Some(Unread { effect: plan.effects.len(), condition });
@@ -172,39 +262,87 @@ fn effects(
             }
             _ => known.take(key, view)?,
         };
+        if let Some(row) = after
+            && ids.is_taken(key, row.id, before.as_ref(), view)?
+        {
+            return Err(CommitError::IdTaken { write: write_index });
+        }
         if before.is_some() || after.is_some() {
-            plan.effects.push(Effect::Logged { key: key.clone(), before, after });
+            plan.effects.push(Effect::Row(RowEffect {
+                key: key.clone(),
+                before,
+                after: after.cloned(),
+                readable: readable.clone(),
+                is_logged: !key.table.is_internal(),
+            }));
         }
     }
     Ok(plan)
 }
 
+fn reindexed(key: &Key, row: Row, extract: &Extract, readable: &Option<Bytes>) -> Effect {
+    let after = Row { extract: extract.clone(), ..row.clone() };
+    Effect::Row(RowEffect {
+        key: key.clone(),
+        before: Some(row),
+        after: Some(after),
+        readable: readable.clone(),
+        is_logged: false,
+    })
+}
+
+/// The ids that a batch gives to rows which did not have them.
+#[derive(Default)]
+struct Ids<'b>(BTreeSet<(&'b Table, RowId)>);
+
+impl<'b> Ids<'b> {
+    /// Whether another row of the table has the id, or gets it from this batch. Ids never return, so it makes no
+    /// difference if the batch removes that row.
+    fn is_taken(
+        &mut self,
+        key: &'b Key,
+        id: RowId,
+        before: Option<&Row>,
+        view: &mut impl View,
+    ) -> Result<bool, StoreError> {
+        if id.is_none() || before.is_some_and(|before| before.id == id) {
+            return Ok(false);
+        }
+        if !self.0.insert((&key.table, id)) {
+            return Ok(true);
+        }
+        Ok(view.name_of(&key.table, id)?.is_some_and(|name| name != key.name))
+    }
+}
+
 /// Whether no row of `range` is there once `writes` are done.
 fn is_left_empty(
-    range: &NameRange,
+    range: &Range,
     writes: &[Write],
     view: &mut impl View,
 ) -> Result<bool, StoreError> {
-    let mut removed = BTreeSet::new();
+    let mut written = BTreeSet::new();
     for write in writes {
-        let key = key_of(write);
-        if !range.contains(key) {
-            continue;
-        }
         match write {
-            Write::Put { .. } => return Ok(false),
-            Write::Remove { key } => drop(removed.insert(key.name.clone())),
+            Write::Put { key, row, .. } if range.contains_row(key, &row.extract) => {
+                return Ok(false);
+            }
+            // Whatever was there under the key counts no more: it is gone, or another row has taken its place.
+            Write::Put { key, .. } | Write::Remove { key } => drop(written.insert(key)),
+            Write::Reindex { .. } | Write::Swap { .. } | Write::Drop { .. } => {}
         }
     }
-    // One name more than the batch removes is enough to find one that it leaves.
-    let names = view.names(range, removed.len() + 1)?;
-    Ok(names.iter().all(|name| removed.contains(name)))
+    if range.is_void() {
+        return Ok(true);
+    }
+    // One key more than the batch writes is enough to find one that it leaves.
+    let keys = view.keys_in(range, written.len() + 1)?;
+    Ok(keys.iter().all(|key| written.contains(key)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Table;
 
     /// A state of names and versions, which counts how often rows are read.
     #[derive(Default)]
@@ -223,18 +361,23 @@ mod tests {
             Ok(self.rows.get(&key.name).copied())
         }
 
-        fn removed_since(&mut self, _key: &Key, since: Position) -> bool {
-            since.sequence == 0
+        fn name_of(&mut self, _: &Table, _: RowId) -> Result<Option<Arc<str>>, StoreError> {
+            Ok(None)
         }
 
-        fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-            let named = |name: &&Arc<str>| range.contains(&key(name));
-            Ok(self.rows.keys().filter(named).take(limit).cloned().collect())
+        fn removed_since(&mut self, _key: &Key, since: Position) -> Result<bool, StoreError> {
+            Ok(since.sequence == 0)
+        }
+
+        fn keys_in(&mut self, range: &Range, limit: usize) -> Result<Vec<Key>, StoreError> {
+            let keys = self.rows.keys().map(|name| key(name));
+            let none = Extract::default();
+            Ok(keys.filter(|key| range.contains_row(key, &none)).take(limit).collect())
         }
     }
 
     fn row(version: Version) -> Row {
-        Row { version, body: bytes::Bytes::new(), aside: bytes::Bytes::new() }
+        Row::new(version, Bytes::new())
     }
 
     fn key(name: &str) -> Key {
@@ -247,7 +390,7 @@ mod tests {
     }
 
     fn put(name: &str) -> Write {
-        Write::Put { key: key(name), row: row(9) }
+        Write::put(key(name), row(9))
     }
 
     fn rows(names: &[&str]) -> Rows {
@@ -305,7 +448,7 @@ mod tests {
             let read = plan(&batch, &mut rows(&names)).map(|plan| plan.effects);
             let unread = plan_unread(&batch, &mut rows(&names)).and_then(|plan| match plan.unread {
                 Some(Unread { effect, condition }) => match &plan.effects[effect] {
-                    Effect::Logged { key, .. } if there.contains(&*key.name) => {
+                    Effect::Row(row) if there.contains(&*row.key.name) => {
                         Err(CommitError::ConditionFailed { condition })
                     }
                     _ => Ok(plan.effects),

@@ -11,13 +11,13 @@ use crate::contract::{Change, Changes, Key, Position, Row};
 
 /// How much to keep; whole commits are dropped, oldest first, when either is exceeded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TailLimits {
-    pub(crate) changes_max: usize,
-    pub(crate) bytes_max: usize,
+pub struct TailLimits {
+    pub changes_max: usize,
+    pub bytes_max: usize,
 }
 
 #[derive(Debug)]
-pub(crate) struct Tail {
+pub struct Tail {
     kept: RwLock<Kept>,
     head: watch::Sender<Position>,
     limits: TailLimits,
@@ -35,7 +35,7 @@ struct Kept {
 }
 
 /// What the tail knows of the changes after a position.
-pub(crate) enum Found {
+pub enum Found {
     Page(Changes),
     /// The position is before the oldest change that is kept here.
     Older {
@@ -47,14 +47,12 @@ pub(crate) enum Found {
 
 impl Tail {
     /// An empty tail whose log ends at `head`.
-    pub(crate) fn new(head: Position, limits: TailLimits) -> Self {
-        let (changes, removals) = (VecDeque::new(), VecDeque::new());
-        let kept = Kept { changes, removals, bytes: 0, oldest: head, head };
-        Self { kept: RwLock::new(kept), head: watch::Sender::new(head), limits }
+    pub fn new(head: Position, limits: TailLimits) -> Self {
+        Self { kept: RwLock::new(Kept::after(head)), head: watch::Sender::new(head), limits }
     }
 
     /// Appends the changes of one or more commits and wakes who waits. Positions only rise.
-    pub(crate) fn push(&self, changes: Vec<Arc<Change>>, head: Position) {
+    pub fn push(&self, changes: Vec<Arc<Change>>, head: Position) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             kept.bytes += size(&change);
@@ -69,29 +67,37 @@ impl Tail {
         self.head.send_replace(head);
     }
 
-    pub(crate) fn head(&self) -> watch::Receiver<Position> {
+    /// Forgets all changes and goes on after `head`.
+    pub fn restart(&self, head: Position) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        *kept = Kept::after(head);
+        drop(kept);
+        self.head.send_replace(head);
+    }
+
+    pub fn head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
     }
 
-    pub(crate) fn position(&self) -> Position {
+    pub fn position(&self) -> Position {
         *self.head.borrow()
     }
 
     /// Where reading can start at the earliest.
-    pub(crate) fn oldest(&self) -> Position {
+    pub fn oldest(&self) -> Position {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).oldest
     }
 
     /// Whether the row was removed after `since`; `true` also if the tail does not reach back that far.
     ///
     /// Cost: the removals since then, which are few for a position that was the head a moment ago.
-    pub(crate) fn removed_since(&self, key: &Key, since: Position) -> bool {
+    pub fn removed_since(&self, key: &Key, since: Position) -> bool {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         since < kept.oldest || is_removed_since(kept.removals.iter(), key, since)
     }
 
     /// Changes after `after`: about `limit`, whole commits, at least one commit if there is any.
-    pub(crate) fn page(&self, after: Position, limit: usize) -> Found {
+    pub fn page(&self, after: Position, limit: usize) -> Found {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         if after < kept.oldest {
             return Found::Older { oldest: kept.oldest };
@@ -110,6 +116,11 @@ impl Tail {
 }
 
 impl Kept {
+    fn after(head: Position) -> Self {
+        let (changes, removals) = (VecDeque::new(), VecDeque::new());
+        Self { changes, removals, bytes: 0, oldest: head, head }
+    }
+
     /// Where a page from `start` ends, so that no commit is torn.
     fn end_of_page(&self, start: usize, limit: usize) -> usize {
         let mut end = start.saturating_add(limit).min(self.changes.len());
@@ -136,7 +147,7 @@ impl Kept {
 }
 
 /// Whether one of `removals`, changes in commit order, is of `key` and after `since`.
-pub(crate) fn is_removed_since<'c>(
+pub fn is_removed_since<'c>(
     removals: impl DoubleEndedIterator<Item = &'c Arc<Change>>,
     key: &Key,
     since: Position,

@@ -1,29 +1,30 @@
 //! What only the memory backend does: keeping old versions while a snapshot needs them, and not longer.
 
 use super::*;
-use crate::contract::Write;
+use crate::contract::{Extract, Value, Write};
 
 fn key(name: &str) -> Key {
     Key { table: Table { namespace: "v1".into(), kind: "Device".into() }, name: name.into() }
 }
 
-fn row(version: u64) -> Row {
-    Row { version, body: bytes::Bytes::new(), aside: bytes::Bytes::new() }
+/// A row with an id of its own and one index entry, which tells its version.
+fn row(name: &str, version: u64) -> Row {
+    let extract = Extract::builder().entry("by version", Value::number(version)).build();
+    let id = RowId(name.bytes().fold(1, |id, byte| (id << 8) | u128::from(byte)));
+    Row { id, extract, ..Row::new(version, "") }
 }
 
 async fn put(store: &Memory, name: &str, version: u64) {
-    let writes = vec![Write::Put { key: key(name), row: row(version) }];
-    store.commit(Batch { conditions: vec![], writes }).await.unwrap();
+    commit(store, Write::put(key(name), row(name, version))).await;
 }
 
-async fn remove(store: &Memory, name: &str) {
-    let writes = vec![Write::Remove { key: key(name) }];
-    store.commit(Batch { conditions: vec![], writes }).await.unwrap();
+async fn commit(store: &Memory, write: Write) {
+    store.commit(Batch { conditions: vec![], writes: vec![write] }).await.unwrap();
 }
 
 /// How many versions are kept of all rows together.
 fn versions(store: &Memory) -> usize {
-    store.shared.read().tables.values().flat_map(|table| table.values()).map(Vec::len).sum()
+    store.shared.read().sizes().0
 }
 
 #[tokio::test]
@@ -34,8 +35,9 @@ async fn without_snapshots_one_version_is_kept_and_none_of_removed_rows() {
         put(&store, "b", version).await;
     }
     assert_eq!(versions(&store), 2);
-    remove(&store, "a").await;
+    commit(&store, Write::Remove { key: key("a") }).await;
     assert_eq!(versions(&store), 1);
+    assert_eq!(store.shared.read().entries(), (1, 1));
 }
 
 #[tokio::test]
@@ -45,12 +47,25 @@ async fn a_dropped_snapshot_frees_what_it_held_with_the_next_commit() {
     put(&store, "gone", 1).await;
     let mut snapshot = store.snapshot().await.unwrap();
     put(&store, "a", 2).await;
-    remove(&store, "gone").await;
+    commit(&store, Write::Remove { key: key("gone") }).await;
     let rows = snapshot.batch_get(&[key("a"), key("gone")]).await.unwrap();
-    assert_eq!(rows, [Some(row(1)), Some(row(1))]);
+    assert_eq!(rows, [Some(row("a", 1)), Some(row("gone", 1))]);
     assert_eq!(versions(&store), 4);
     drop(snapshot);
     put(&store, "b", 1).await;
-    assert_eq!(versions(&store), 2);
-    assert!(store.shared.read().stale.is_empty());
+    assert_eq!(store.shared.read().sizes(), (2, 0));
+    assert_eq!(store.shared.read().entries(), (2, 2));
+}
+
+#[tokio::test]
+async fn the_rows_of_a_dropped_namespace_go_when_no_snapshot_sees_them() {
+    let store = Memory::new();
+    put(&store, "a", 1).await;
+    let mut snapshot = store.snapshot().await.unwrap();
+    commit(&store, Write::Drop { namespace: "v1".into() }).await;
+    assert_eq!(store.get(&key("a")).await.unwrap().0, None);
+    assert_eq!(snapshot.batch_get(&[key("a")]).await.unwrap(), [Some(row("a", 1))]);
+    drop(snapshot);
+    put(&store, "b", 1).await;
+    assert_eq!(store.shared.read().sizes(), (1, 0));
 }
