@@ -71,20 +71,22 @@ impl RowEffect {
     /// The index entries that go and those that come; what stays is in neither.
     pub fn entries(&self) -> EntryChanges<'_> {
         let none = Extract::default();
-        let extract = |row: &'_ Option<Row>| row.as_ref().map(|row| &row.extract);
-        let (before, after) = (extract(&self.before), extract(&self.after));
-        if before.unwrap_or(&none) == after.unwrap_or(&none) {
+        let before = self.before.as_ref().map_or(&none, |row| &row.extract);
+        let after = self.after.as_ref().map_or(&none, |row| &row.extract);
+        if before == after {
             return EntryChanges::default();
         }
-        let entries = |extract: Option<&'_ Extract>| -> BTreeSet<Entry<'_>> {
-            extract.map(|extract| extract.entries().collect()).unwrap_or_default()
-        };
-        let (before, after) = (entries(before), entries(after));
+        let before = entries_of(self.before.as_ref());
+        let after = entries_of(self.after.as_ref());
         EntryChanges {
             gone: before.difference(&after).cloned().collect(),
             new: after.difference(&before).cloned().collect(),
         }
     }
+}
+
+fn entries_of(row: Option<&Row>) -> BTreeSet<Entry<'_>> {
+    row.map(|row| row.extract.entries().collect()).unwrap_or_default()
 }
 
 /// See [`RowEffect::entries`].

@@ -164,7 +164,7 @@ impl State {
                 Effect::Drop { namespace } => self.drop_namespace(&namespace),
             }
         }
-        self.clean(oldest_viewed.unwrap_or(position.tick));
+        self.clean(oldest_viewed.unwrap_or(self.tick));
     }
 
     fn put(&mut self, key: Key, after: Option<Row>, oldest_viewed: Option<Tick>) {
@@ -218,7 +218,7 @@ impl State {
     }
 
     fn space_to_write(&mut self, namespace: &Arc<str>) -> Space {
-        match self.space(namespace, self.head.tick) {
+        match self.space(namespace, self.tick) {
             Some(space) => space,
             None => {
                 let space = self.new_space();
