@@ -7,6 +7,7 @@ pub mod batch;
 pub mod cache;
 pub mod conformance;
 pub mod contract;
+pub mod copy;
 mod extract;
 pub mod layout;
 pub mod memory;
