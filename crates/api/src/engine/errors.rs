@@ -69,7 +69,7 @@ pub(crate) fn commit(error: &CommitError) -> Status {
         CommitError::ConditionFailed { .. } => {
             Status::new(Reason::Conflict, "the resource changed while it was written; retry")
         }
-        CommitError::Malformed(_) => {
+        CommitError::IdTaken { .. } | CommitError::Malformed(_) => {
             tracing::error!(error = %chain(error), "batch refused");
             Status::new(Reason::Internal, "the write could not be put together")
         }

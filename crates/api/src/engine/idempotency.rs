@@ -5,14 +5,16 @@
 
 use bowline_base::{Reason, Status};
 use bowline_resource::value::fingerprint;
-use bowline_store::{Batch, CommitError, Condition, Key, Row, Table, Write};
+use bowline_store::{Batch, CommitError, Condition, Key, Row, Table, Write, layout};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::request::{Request, field_name};
 use super::{Engine, Route, errors};
 
-/// Namespace and kind of the table of answers.
-pub(crate) const TABLE: (&str, &str) = ("~", "~request");
+/// The table of answers.
+pub(crate) fn table() -> Table {
+    layout::common("~request")
+}
 
 /// What is kept beside an answer: a fingerprint of the request's content, and the second it was written in.
 const ASIDE_BYTES: usize = 16;
@@ -49,7 +51,7 @@ impl Engine {
             let field = field_name(&request.fields.request_id, "request_id");
             return Err(errors::limit(&field, id.len(), max, "bytes"));
         }
-        let table = Table { namespace: TABLE.0.into(), kind: TABLE.1.into() };
+        let table = table();
         let name = format!("{}/{path}/{id}", route.resource.table.namespace);
         let content = fingerprint(&request.message);
         Ok(Some(Idempotent { key: Key { table, name: name.into() }, content }))
@@ -88,9 +90,9 @@ impl Engine {
         let n_own = batch.conditions.len();
         if let Some(idempotent) = idempotent {
             let now = self.seams.clock.now().as_second();
-            let row = Row { version: 1, body: answer.clone(), aside: aside(idempotent, now) };
+            let row = Row { aside: aside(idempotent, now), ..Row::new(1, answer.clone()) };
             batch.conditions.push(Condition::RowAbsent { key: idempotent.key.clone() });
-            batch.writes.push(Write::Put { key: idempotent.key.clone(), row });
+            batch.writes.push(Write::put(idempotent.key.clone(), row));
         }
         if batch.writes.is_empty() {
             return Ok(Outcome::Committed);

@@ -12,6 +12,7 @@ mod idempotency;
 pub(crate) mod list;
 mod new_name;
 mod read;
+mod readable;
 pub(crate) mod request;
 mod respond;
 mod save;

@@ -12,7 +12,7 @@ use bowline_resource::rules;
 use bowline_resource::update::Unmasked;
 use bowline_resource::value;
 use bowline_schema::model::ResourceType;
-use bowline_store::{Condition, Row, Write};
+use bowline_store::{Condition, Key, Row, RowId, Write};
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::DynamicMessage;
@@ -22,12 +22,26 @@ use super::idempotency::{Idempotent, Outcome};
 use super::new_name::NewName;
 use super::request::{Request, field_name, mask_paths};
 use super::select::decode;
-use super::{Engine, Route, errors, respond, validate};
+use super::{Engine, Route, errors, readable, respond, validate};
 
 /// A document that is ready to be written.
 struct Prepared {
-    body: Bytes,
     row: Row,
+    /// The document as people read it, if the store keeps that.
+    readable: Option<Bytes>,
+}
+
+impl Prepared {
+    fn put(self, key: Key) -> Write {
+        Write::Put { key, row: self.row, readable: self.readable }
+    }
+}
+
+/// What a row is called, in names and in versions.
+#[derive(Clone, Copy)]
+struct Identity {
+    id: RowId,
+    version: u64,
 }
 
 /// What an update asks for, read from its request once.
@@ -80,7 +94,7 @@ impl Engine {
                 Condition::RowAbsent { key: key.clone() },
                 Condition::NotRemovedSince { key: key.clone(), since: head },
             ];
-            let writes = vec![Write::Put { key: key.clone(), row: prepared.row }];
+            let writes = vec![prepared.put(key.clone())];
             match self.commit(route, conditions, writes, idempotent.as_ref(), &answer).await? {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
@@ -107,18 +121,21 @@ impl Engine {
         let mut document = Document::for_create(ty.clone(), request.resource()?);
         document.set_name(name);
         self.run_hooks(&mut document, None)?;
-        let uid = self.seams.new_uid().to_string();
-        let meta = document.meta().on_create(self.seams.clock.now(), &uid, version);
+        let uid = self.seams.new_uid();
+        let now = self.seams.clock.now();
+        let meta = document.meta().on_create(now, &uid.to_string(), version);
         document.set_meta(&meta);
-        self.finish(document, request, version, SaveKind::Create)
+        let identity = Identity { id: RowId(uid.as_u128()), version };
+        self.finish(route, document, request, identity, SaveKind::Create)
     }
 
     /// Checks a document and encodes it.
     fn finish(
         &self,
+        route: &Route,
         mut document: Document,
         request: &Request<'_>,
-        version: u64,
+        identity: Identity,
         save: SaveKind,
     ) -> Result<Prepared, Status> {
         let field = request.fields.resource.as_ref().map_or("", |f| f.name()).to_owned();
@@ -130,8 +147,9 @@ impl Engine {
         if len > max {
             return Err(errors::limit("the resource", len, max, "bytes"));
         }
-        let row = Row { version, body: body.clone(), aside };
-        Ok(Prepared { body, row })
+        let Identity { id, version } = identity;
+        let row = Row { id, aside, ..Row::new(version, body) };
+        Ok(Prepared { row, readable: readable::of(&route.deployment, &document) })
     }
 
     /// Runs the hooks of the kind; what they did to the name or the metadata is undone.
@@ -181,14 +199,14 @@ impl Engine {
             };
             let before = decode(ty, &name, &row)?;
             change.check_preconditions(&before, &name)?;
-            let prepared = self.prepare_update(&change, &before, &row)?;
-            let shown = prepared.as_ref().map_or(&row.body, |p| &p.body);
+            let prepared = self.prepare_update(route, &change, &before, &row)?;
+            let shown = prepared.as_ref().map_or(&row.body, |p| &p.row.body);
             let answer = answer_with(route, &request, shown, &self.seams)?;
             if request.flag(&request.fields.validate_only) {
                 return Ok(answer);
             }
             let conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
-            let put = prepared.map(|p| Write::Put { key: key.clone(), row: p.row });
+            let put = prepared.map(|p| p.put(key.clone()));
             let writes = put.into_iter().collect();
             match self.commit(route, conditions, writes, idempotent.as_ref(), &answer).await? {
                 Outcome::Committed => return Ok(answer),
@@ -202,6 +220,7 @@ impl Engine {
     /// The document after the change; `None` if the change changes nothing, and nothing needs to be written.
     fn prepare_update(
         &self,
+        route: &Route,
         change: &Change<'_>,
         before: &Document,
         row: &Row,
@@ -225,7 +244,8 @@ impl Engine {
         let spec_changed = after.spec_changed(before);
         let meta = after.meta().on_update(&stored, self.seams.clock.now(), version, spec_changed);
         after.set_meta(&meta);
-        self.finish(after, change.request, version, SaveKind::Update).map(Some)
+        let identity = Identity { id: row.id, version };
+        self.finish(route, after, change.request, identity, SaveKind::Update).map(Some)
     }
 }
 
@@ -302,7 +322,7 @@ fn answer(
     prepared: &Prepared,
     seams: &bowline_base::Seams,
 ) -> Result<Bytes, Status> {
-    answer_with(route, request, &prepared.body, seams)
+    answer_with(route, request, &prepared.row.body, seams)
 }
 
 /// The response of a write, cut down to what `response_mask` asks for.

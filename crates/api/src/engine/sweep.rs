@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bowline_store::{Backend, Batch, Condition, Key, NameRange, StoreError, Table, Write};
+use bowline_store::{Backend, Batch, Condition, Key, NameRange, StoreError, Write};
 
 use super::{Engine, idempotency};
 
@@ -38,8 +38,7 @@ async fn run(engine: Weak<Engine>, clock: Arc<dyn bowline_base::Clock>) {
 
 /// Removes answers that were written before `oldest` (seconds since 1970).
 async fn sweep(backend: &Arc<dyn Backend>, oldest: i64) -> Result<(), StoreError> {
-    let (namespace, kind) = idempotency::TABLE;
-    let table = Table { namespace: namespace.into(), kind: kind.into() };
+    let table = idempotency::table();
     let mut range = NameRange { table: table.clone(), from: String::new(), to: None };
     loop {
         let rows = backend.snapshot().await?.scan(&range, ROWS, false).await?;
@@ -75,16 +74,15 @@ mod tests {
     #[tokio::test]
     async fn only_answers_past_their_lifetime_are_removed() {
         let backend: Arc<dyn Backend> = Arc::new(bowline_store::memory::Memory::new());
-        let (namespace, kind) = idempotency::TABLE;
-        let table = Table { namespace: namespace.into(), kind: kind.into() };
+        let table = idempotency::table();
         let mut batch = Batch::default();
         for written in 0..600i64 {
             let mut aside = BytesMut::new();
             aside.put_u64(1);
             aside.put_i64(written);
             let key = Key { table: table.clone(), name: format!("{written:04}").into() };
-            let row = Row { version: 1, body: "x".into(), aside: aside.freeze() };
-            batch.writes.push(Write::Put { key, row });
+            let row = Row { aside: aside.freeze(), ..Row::new(1, "x") };
+            batch.writes.push(Write::put(key, row));
         }
         backend.commit(batch).await.unwrap();
         sweep(&backend, 590).await.unwrap();

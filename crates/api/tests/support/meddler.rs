@@ -31,8 +31,10 @@ impl Backend for Meddler {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position, CommitError> {
-        if self.makes_and_removes.swap(false, Ordering::SeqCst) {
-            for write in &batch.writes {
+        let is_resource = |write: &Write| matches!(write, Write::Put { key, .. } if !key.table.is_internal());
+        let is_save = batch.writes.iter().any(is_resource);
+        if is_save && self.makes_and_removes.swap(false, Ordering::SeqCst) {
+            for write in batch.writes.iter().filter(|write| is_resource(write)) {
                 let Write::Put { key, .. } = write else { continue };
                 let made = Batch { conditions: vec![], writes: vec![write.clone()] };
                 self.inner.commit(made).await?;
@@ -49,6 +51,10 @@ impl Backend for Meddler {
             tokio::time::sleep(delay).await;
         }
         self.inner.changes(after, limit).await
+    }
+
+    async fn start_at(&self, position: Position) -> Result<(), CommitError> {
+        self.inner.start_at(position).await
     }
 
     fn head(&self) -> watch::Receiver<Position> {
