@@ -6,6 +6,7 @@
 pub mod change;
 pub mod document;
 pub mod filter;
+pub mod index;
 pub mod mask;
 pub mod metadata;
 pub mod name;

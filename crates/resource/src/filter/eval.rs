@@ -56,7 +56,7 @@ fn any(path: &Path, document: &Document, good: impl Fn(Option<&Value>) -> bool) 
 }
 
 impl Operator {
-    fn holds(self, found: Option<&Value>, literal: &Literal) -> bool {
+    pub(super) fn holds(self, found: Option<&Value>, literal: &Literal) -> bool {
         let order = || match found {
             Some(value) => literal.compare(value),
             None => Some(Ordering::Less),

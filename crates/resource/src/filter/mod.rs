@@ -2,13 +2,14 @@
 //!
 //! The language is that of `docs/api.md`: conditions joined by `AND` (or by standing side by side) and `OR`, where
 //! `AND` binds tighter, with the forms of AIP-160. [`syntax`] reads text, [`check`] fits it to a type, [`eval`] asks
-//! documents. Nothing here knows indexes; [`Filter::name`] is the one hint for narrowing a scan.
+//! documents; [`narrow`] says where in an index matches are, [`Filter::name`] where among the names.
 
 mod check;
 mod convert;
 mod error;
 mod eval;
 mod literal;
+mod narrow;
 mod pattern;
 mod print;
 mod scan;
@@ -27,6 +28,7 @@ use crate::document::Document;
 use crate::path::Path;
 
 pub use error::{FilterError, FilterProblem};
+pub use narrow::Narrowed;
 
 use literal::Literal;
 use pattern::TextPattern;

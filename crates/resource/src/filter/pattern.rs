@@ -14,6 +14,7 @@ const COMPILED_BYTES_MAX: usize = 8 << 20;
 pub(super) struct TextPattern {
     /// As it is printed.
     pub(super) source: Quoted,
+    style: Style,
     regex: Regex,
 }
 
@@ -53,11 +54,27 @@ impl TextPattern {
             .size_limit(COMPILED_BYTES_MAX)
             .build()
             .ok()?;
-        Some(Self { source, regex })
+        Some(Self { source, style, regex })
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
+    }
+
+    /// What every matching text starts with, and whether that is all of it; `None` if nothing is known.
+    pub(super) fn beginning(&self) -> Option<(String, bool)> {
+        let is_wild = |piece: &Piece| match self.style {
+            Style::Glob => *piece == Piece::Char('*'),
+            Style::Like => matches!(piece, Piece::Char('%' | '_')),
+            Style::Search | Style::Has => true,
+        };
+        if matches!(self.style, Style::Search | Style::Has) {
+            return None;
+        }
+        let fixed = self.source.0.iter().take_while(|piece| !is_wild(piece));
+        let text: String = fixed.map(|piece| piece.char()).collect();
+        let is_all = !self.source.0.iter().any(is_wild);
+        (is_all || !text.is_empty()).then_some((text, is_all))
     }
 }
 

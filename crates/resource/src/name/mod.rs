@@ -7,6 +7,7 @@ mod generate;
 mod id;
 mod matching;
 mod scope;
+mod seek;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use bowline_schema::model::ResourceType;
 pub use generate::generate_id;
 pub use id::check_new_id;
 pub use scope::{Scope, prefix_end};
+pub use seek::Seek;
 
 use matching::Matched;
 

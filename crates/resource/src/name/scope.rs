@@ -16,7 +16,7 @@ pub struct Scope {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(String),
     One,
     /// One or more segments.
@@ -65,6 +65,10 @@ impl Scope {
         let prefixes = alternatives.iter().map(|parts| prefix_of(parts));
         let prefix = prefixes.reduce(|a, b| common_prefix(&a, &b)).unwrap_or_default();
         Self { prefix, alternatives: Some(alternatives) }
+    }
+
+    pub(super) fn alternatives(&self) -> Option<&[Vec<Part>]> {
+        self.alternatives.as_deref()
     }
 
     /// Every name in the scope starts with this, so the index range `prefix..prefix_end(prefix)` holds them all.

@@ -2,7 +2,7 @@
 //!
 //! How values become bytes is in [`key`]. Cutting pages at a key is the caller's: see [`crate::page`].
 
-mod key;
+pub(crate) mod key;
 
 #[cfg(test)]
 mod tests;
@@ -114,8 +114,8 @@ impl Order {
 
     /// The key of a row: rows are in order iff their keys are.
     ///
-    /// Texts and bytes are ordered by their first 1,024 bytes, so that keys stay small; then by the
-    /// next field, and at last by the whole name.
+    /// Texts and bytes are ordered by their first 480 bytes, so that keys stay small and fit into an index; then by
+    /// the next field, and at last by the whole name.
     pub fn key(&self, document: &Document) -> SortKey {
         let mut key = SortKey::default();
         for field in &self.fields {
@@ -136,6 +136,23 @@ impl Order {
             key.push_name(name, self.name_descending);
             key
         })
+    }
+
+    /// The one field besides the name, if name and field go the same way: the path, and whether both descend.
+    pub fn single_field(&self) -> Option<(&Path, bool)> {
+        match self.fields.as_slice() {
+            [field] if field.descending == self.name_descending => {
+                Some((&field.path, field.descending))
+            }
+            _ => None,
+        }
+    }
+
+    /// The parts of a key of an order with a [`Order::single_field`]: the field's as it is ascending, and the name.
+    pub fn field_and_name_in(&self, key: &SortKey) -> Option<(Vec<u8>, String)> {
+        let (path, descending) = self.single_field()?;
+        let Shape::One(kind) = path.shape() else { return None };
+        key.field_and_name(&unwrapped_kind(kind), descending)
     }
 
     /// The name in a key; `None` unless the order is by name alone and the key is one of its own.
