@@ -1,6 +1,6 @@
 //! The measuring stick: the bare SQLite loop that a durable create is compared with. No queue, no conditions, no readers.
 //!
-//! It writes the same rows into the same tables with the same settings as [`crate::Sqlite`], in groups of a fixed size with
+//! It writes the same rows, index entries and log lines into the same tables with the same settings as [`crate::Sqlite`], in groups of a fixed size with
 //! one flush each, from one thread that does nothing else. What a store loses against it is the price of being a store.
 
 use std::path::Path;
@@ -11,6 +11,9 @@ use rusqlite::params;
 
 use crate::contract::{Row, StoreError};
 use crate::sqlite::{OpenError, SqliteOptions, bare};
+
+/// The kind of the rows, as index entries name it.
+pub const KIND: &str = "devices.example.com/Device";
 
 /// What the bare loop is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,8 @@ pub struct BaselineOptions {
 
 /// Creates rows in a new file at `path` and answers how long that took. Blocks.
 ///
-/// `name` and `row` give the row with a number; the time that they take counts.
+/// `make` gives the name and the row with a number; the time that it takes counts. As many index entries are written as the
+/// extract of the row has.
 ///
 /// # Errors
 /// [`OpenError::Store`] for whatever fails, also after opening.
@@ -54,21 +58,30 @@ pub fn create_rows(
     })
 }
 
+/// Namespace, space and kind have the number 1; an index has its number among the entries of its row.
 fn create_group(
     connection: &rusqlite::Connection,
     rows: impl Iterator<Item = (u64, (String, Row))>,
     with_log: bool,
 ) -> rusqlite::Result<()> {
-    let mut put = connection.prepare_cached("INSERT INTO rows VALUES (1, ?1, ?2, ?3, ?4)")?;
-    let mut log = connection
-        .prepare_cached("INSERT INTO log VALUES (?1, 1, ?2, NULL, NULL, NULL, ?3, ?4, ?5)")?;
+    let mut put =
+        connection.prepare_cached("INSERT INTO rows VALUES (1, 1, ?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut enter = connection.prepare_cached("INSERT INTO entries VALUES (1, ?1, ?2, ?3, ?4)")?;
+    let mut log = connection.prepare_cached(
+        "INSERT INTO log VALUES (?1, 1, 1, ?2, NULL, NULL, NULL, NULL, ?3, ?4, ?5, ?6)",
+    )?;
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     for (n, (name, row)) in rows {
+        let id = (!row.id.is_none()).then(|| row.id.0.to_be_bytes());
         let version = row.version.cast_signed();
-        put.execute(params![name, version, &*row.body, &*row.aside])?;
+        let extract = &**row.extract.as_bytes();
+        put.execute(params![name, id, version, &*row.body, &*row.aside, extract])?;
+        for (index, entry) in (1_i64..).zip(row.extract.entries()) {
+            enter.execute(params![index, entry.value.as_bytes(), KIND, name])?;
+        }
         if with_log {
-            let id = n.cast_signed() << 20;
-            log.execute(params![id, name, version, &*row.body, &*row.aside])?;
+            let line = n.cast_signed() << 20;
+            log.execute(params![line, name, id, version, &*row.body, &*row.aside])?;
         }
     }
     connection.prepare_cached("COMMIT")?.execute([])?;

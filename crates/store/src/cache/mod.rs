@@ -2,7 +2,7 @@
 //!
 //! How: before a commit becomes visible its keys are removed and marked; while they are marked they are read from the
 //! backend; a row that was read is kept only if nothing in its shard was marked since before the read (module `shard`). So a
-//! hit is the row of every position from the moment it was read until now.
+//! hit is the row of every position from the moment it was read until now. A swap or drop of a namespace marks everything.
 
 mod shard;
 
@@ -106,6 +106,10 @@ impl Shards {
         self.place(&key.table, &key.name)
     }
 
+    fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The map within a shard uses the highest and the lowest bits of the hash, so these are from between.
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         let shard = usize::try_from((hash >> 32) & 0xffff).unwrap_or(0) % SHARDS;
@@ -113,18 +117,32 @@ impl Shards {
     }
 }
 
+/// Whether some namespace gets other rows: which ones are cached is not known by namespace, so everything is forgotten.
+fn moves_a_namespace(changed: &[Changed]) -> bool {
+    changed.iter().any(|changed| matches!(changed, Changed::Namespace(_)))
+}
+
 impl CommitObserver for Shards {
     fn before_visible(&self, changed: &[Changed]) {
-        for Changed { key, .. } in changed {
+        if moves_a_namespace(changed) {
+            self.all().for_each(|mut shard| shard.announce_all());
+        }
+        for changed in changed {
+            let Changed::Row { key, .. } = changed else { continue };
             let place = self.place_of(key);
             self.shard(place.hash).announce(place);
         }
     }
 
     fn after_visible(&self, changed: &[Changed], committed: bool) {
-        for Changed { key, after } in changed {
+        // Rows before all else: until everything is settled none is kept, and the group may have moved them afterwards.
+        for changed in changed {
+            let Changed::Row { key, after } = changed else { continue };
             let hash = self.place_of(key).hash;
             self.shard(hash).settle(hash, key, committed.then_some(after));
+        }
+        if moves_a_namespace(changed) {
+            self.all().for_each(|mut shard| shard.settle_all());
         }
     }
 }
@@ -168,6 +186,14 @@ impl<B: Observable> Backend for Cached<B> {
 
     async fn changes(&self, after: Position, limit: usize) -> Result<Changes, StoreError> {
         self.backend.changes(after, limit).await
+    }
+
+    async fn start_at(&self, position: Position) -> Result<(), CommitError> {
+        self.backend.start_at(position).await
+    }
+
+    fn wants_readable(&self) -> bool {
+        self.backend.wants_readable()
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -52,6 +52,8 @@ pub(super) struct Shard {
     epoch: u64,
     /// Hashes of keys whose change was announced and is not yet visible to all.
     changing: BTreeMap<u64, Changing>,
+    /// How many changes of everything were announced and are not yet visible to all.
+    changing_all: usize,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Shard {
             bytes_max,
             epoch: 0,
             changing: BTreeMap::new(),
+            changing_all: 0,
         }
     }
 
@@ -90,7 +93,7 @@ impl Shard {
             entry.is_used = true;
             return Lookup::Hit(entry.row.clone());
         }
-        let is_changing = self.changing.contains_key(&place.hash);
+        let is_changing = self.changing_all > 0 || self.changing.contains_key(&place.hash);
         Lookup::Miss(MissTicket { epoch: (!is_changing).then_some(self.epoch) })
     }
 
@@ -121,9 +124,26 @@ impl Shard {
         self.changing.remove(&hash);
         if let Some(row) = after
             && was_cached
+            && self.changing_all == 0
         {
             self.put(hash, key, row.clone());
         }
+    }
+
+    /// Any row may become another one: forget all, and take none until [`Shard::settle_all`].
+    pub(super) fn announce_all(&mut self) {
+        self.epoch += 1;
+        self.changing_all += 1;
+        self.index.clear();
+        self.slots.clear();
+        self.free.clear();
+        self.hand = 0;
+        self.bytes = 0;
+    }
+
+    /// What [`Shard::announce_all`] announced is visible to all, or did not happen.
+    pub(super) fn settle_all(&mut self) {
+        self.changing_all -= 1;
     }
 
     fn entry(&mut self, place: Place<'_>) -> Option<&mut Entry> {
@@ -200,7 +220,8 @@ fn is_at(slots: &[Option<Entry>], slot: usize, place: Place<'_>) -> bool {
 /// Bytes that an entry holds, about; strings of tables are shared and not counted.
 fn size(key: &Key, row: Option<&Row>) -> usize {
     const OVERHEAD: usize = 256;
-    OVERHEAD + key.name.len() + row.map_or(0, |row| row.body.len() + row.aside.len())
+    let row_bytes = |row: &Row| row.body.len() + row.aside.len() + row.extract.as_bytes().len();
+    OVERHEAD + key.name.len() + row.map_or(0, row_bytes)
 }
 
 #[cfg(test)]
@@ -212,7 +233,7 @@ mod tests {
     }
 
     fn row(version: u64) -> Option<Row> {
-        Some(Row { version, body: vec![0; 100].into(), aside: bytes::Bytes::new() })
+        Some(Row::new(version, vec![0; 100]))
     }
 
     fn place(hash: u64, key: &Key) -> Place<'_> {
@@ -277,6 +298,27 @@ mod tests {
         shard.settle(1, &a, None);
         assert_eq!(version(&mut shard, 1, &a), None);
         assert!(shard.changing.is_empty());
+    }
+
+    #[test]
+    fn after_a_change_of_everything_nothing_from_before_is_kept() {
+        let (mut shard, a, b) = (Shard::new(100_000), key("a"), key("b"));
+        let (ticket_a, ticket_b) = (miss(&mut shard, 1, &a), miss(&mut shard, 2, &b));
+        shard.insert(ticket_a, 1, &a, row(1));
+        shard.announce_all();
+        // The same group has changed the row before.
+        shard.announce(place(1, &a));
+        assert_eq!(version(&mut shard, 1, &a), None);
+        let during = miss(&mut shard, 2, &b);
+        shard.settle(1, &a, Some(&row(2)));
+        shard.settle_all();
+        shard.insert(ticket_b, 2, &b, row(1));
+        shard.insert(during, 2, &b, row(1));
+        assert_eq!((version(&mut shard, 1, &a), version(&mut shard, 2, &b)), (None, None));
+        assert_eq!(shard.bytes, 0);
+        let ticket = miss(&mut shard, 2, &b);
+        shard.insert(ticket, 2, &b, row(3));
+        assert_eq!(version(&mut shard, 2, &b), Some(3));
     }
 
     #[test]

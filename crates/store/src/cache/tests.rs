@@ -20,8 +20,7 @@ fn key(n: usize) -> Key {
 }
 
 fn put(n: usize, version: u64) -> Batch {
-    let row = Row { version, body: bytes::Bytes::new(), aside: bytes::Bytes::new() };
-    Batch { conditions: vec![], writes: vec![Write::Put { key: key(n), row }] }
+    Batch { conditions: vec![], writes: vec![Write::put(key(n), row(version))] }
 }
 
 /// One step of a history in which reads of the backend take as long as they like.
@@ -31,7 +30,7 @@ enum Step {
     Read { key: usize },
     /// The oldest read that is under way offers its row to the cache.
     Keep,
-    /// A commit is announced.
+    /// A commit of a key is announced, or of a swap: [`MOVED`].
     Announce { key: usize },
     /// The oldest announced commit becomes visible in the backend.
     Show,
@@ -46,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => key().prop_map(|key| Step::Read { key }),
         3 => Just(Step::Keep),
-        2 => key().prop_map(|key| Step::Announce { key }),
+        2 => (0..=MOVED).prop_map(|key| Step::Announce { key }),
         2 => Just(Step::Show),
         2 => Just(Step::Settle),
         1 => Just(Step::Fail),
@@ -67,12 +66,19 @@ struct World {
 }
 
 fn row(version: u64) -> Row {
-    Row { version, body: bytes::Bytes::new(), aside: bytes::Bytes::new() }
+    Row::new(version, bytes::Bytes::new())
 }
 
+/// What one step of the history commits: the key gets the version, or all rows get others if there is none.
 fn changed((n, version): (usize, u64)) -> [Changed; 1] {
-    [Changed { key: key(n), after: Some(row(version)) }]
+    match n {
+        MOVED => [Changed::Namespace(table().namespace)],
+        n => [Changed::Row { key: key(n), after: Some(row(version)) }],
+    }
 }
+
+/// In place of a key: the namespace is swapped, and every row is another one.
+const MOVED: usize = 3;
 
 impl World {
     /// Whether the step kept the law: a hit is what the backend has.
@@ -98,7 +104,10 @@ impl World {
             }
             Step::Show if !self.announced.is_empty() => {
                 let (n, version) = self.announced.remove(0);
-                self.rows[n] = version;
+                match n {
+                    MOVED => self.rows = [version; 3],
+                    n => self.rows[n] = version,
+                }
                 self.shown.push((n, version));
             }
             Step::Settle if !self.shown.is_empty() => {
@@ -222,4 +231,24 @@ async fn absence_is_remembered_until_the_row_comes() {
     assert_eq!(store.get(&key(0)).await.unwrap().0, None);
     store.commit(put(0, 1)).await.unwrap();
     assert_eq!(store.get(&key(0)).await.unwrap().0, Some(row(1)));
+}
+
+#[tokio::test]
+async fn a_swap_leaves_nothing_cached_of_what_was_before() {
+    let store = Cached::new(Memory::new(), CacheOptions::default());
+    let other = Key { table: Table { namespace: "v2".into(), ..table() }, ..key(0) };
+    store.commit(put(0, 1)).await.unwrap();
+    let there = Batch { conditions: vec![], writes: vec![Write::put(other.clone(), row(2))] };
+    store.commit(there).await.unwrap();
+    for key in [&key(0), &other] {
+        store.get(key).await.unwrap();
+    }
+    let swap = Write::Swap { a: "v1".into(), b: "v2".into() };
+    store.commit(Batch { conditions: vec![], writes: vec![swap] }).await.unwrap();
+    assert_eq!(store.cached(&table(), "k0"), None);
+    assert_eq!(store.get(&key(0)).await.unwrap().0, Some(row(2)));
+    assert_eq!(store.get(&other).await.unwrap().0, Some(row(1)));
+    let drop = Write::Drop { namespace: "v1".into() };
+    store.commit(Batch { conditions: vec![], writes: vec![drop] }).await.unwrap();
+    assert_eq!(store.get(&key(0)).await.unwrap().0, None);
 }

@@ -37,6 +37,12 @@ pub(crate) trait Worker: Send + Sized + 'static {
     /// Does all of `group`, and answers each job.
     fn run(&mut self, group: Vec<Self::Job>);
 
+    /// Does a little of what can wait, and tells whether there is more. Called after every group, and while there are no
+    /// jobs for as long as there is more.
+    fn rest(&mut self) -> bool {
+        false
+    }
+
     /// The last call.
     fn finish(self);
 }
@@ -153,6 +159,7 @@ impl<W: Worker> Inline<W> {
         while let Some(first) = self.waiting.pop_front() {
             let group = gather::<W>(first, self.limits, || self.waiting.pop_front());
             worker.run(group);
+            worker.rest();
         }
     }
 }
@@ -178,7 +185,8 @@ fn run_thread<W: Worker>(
     mut receiver: mpsc::Receiver<Message<W::Job>>,
     limits: GroupLimits,
 ) {
-    while let Some(message) = receiver.blocking_recv() {
+    let mut is_busy = worker.rest();
+    while let Some(message) = next(&mut worker, &mut receiver, is_busy) {
         let Message::Job(first) = message else {
             receiver.close();
             continue;
@@ -196,6 +204,23 @@ fn run_thread<W: Worker>(
         if is_closing {
             receiver.close();
         }
+        is_busy = worker.rest();
     }
     worker.finish();
+}
+
+/// The next message; until there is one the worker does what can wait, if it `is_busy` with that.
+fn next<W: Worker>(
+    worker: &mut W,
+    receiver: &mut mpsc::Receiver<Message<W::Job>>,
+    mut is_busy: bool,
+) -> Option<Message<W::Job>> {
+    while is_busy {
+        match receiver.try_recv() {
+            Ok(message) => return Some(message),
+            Err(mpsc::error::TryRecvError::Disconnected) => return None,
+            Err(mpsc::error::TryRecvError::Empty) => is_busy = worker.rest(),
+        }
+    }
+    receiver.blocking_recv()
 }

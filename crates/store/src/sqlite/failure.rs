@@ -10,8 +10,15 @@ use crate::contract::StoreError;
 /// Why a file could not be opened as a store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{path} has store format {found}, and this program knows formats up to {known}")]
+    #[error(
+        "{path} has store format {found}, and this program reads only format {known}: a newer program wrote it"
+    )]
     NewerFormat { path: PathBuf, found: i64, known: i64 },
+    #[error(
+        "{path} has store format {found}, and this program reads only format {known}: serve it with the program that \
+         wrote it, or move it away to start with an empty store"
+    )]
+    OlderFormat { path: PathBuf, found: i64, known: i64 },
     #[error("{path} is in use by another process")]
     InUse { path: PathBuf },
     #[error("{path} is a database of something else")]

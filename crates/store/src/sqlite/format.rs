@@ -2,12 +2,15 @@
 //!
 //! | table | what |
 //! | --- | --- |
-//! | `tables` | small numbers for (namespace, kind) |
-//! | `rows` | the rows, keyed by table and name |
+//! | `namespaces`, `kinds`, `indexes` | small numbers for names, and the space of each namespace (see [`super::spaces`]) |
+//! | `rows` | the rows, keyed by space, kind and name; those with an id are found by it as well |
+//! | `entries` | the index entries of the rows, keyed by space, index, value, kind, name |
 //! | `log` | one line per change, keyed by sequence and index within the commit (see [`super::log`]) |
-//! | `state` | one line: era and sequence of the newest commit, and what the log holds |
+//! | `state` | one line: era and sequence of the newest commit, what the log holds, the generation of the spaces |
+//! | `dropped` | spaces that no namespace has any more, and whose rows are still to be freed |
 //! | `meta` | facts about the file for people and tools |
 
+use std::cmp::Ordering;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,8 +21,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::SqliteOptions;
 use super::failure::{OpenError, store_error};
 
-/// Raised by every change that an older program cannot read.
-pub(super) const FORMAT: i64 = 1;
+/// Raised by every change that another program cannot read. There is none yet that reads two.
+pub(super) const FORMAT: i64 = 2;
 
 /// "Bowl", so that `file` and we can tell our files from others.
 const APPLICATION_ID: i64 = 0x426f_776c;
@@ -27,26 +30,35 @@ const APPLICATION_ID: i64 = 0x426f_776c;
 /// How long to wait for another tool that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// In `entries` the kind is a name and not a number, since entries are in the order of names.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   era INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  log_oldest INTEGER NOT NULL, log_changes INTEGER NOT NULL, log_bytes INTEGER NOT NULL
+  log_oldest INTEGER NOT NULL, log_changes INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
+  generation INTEGER NOT NULL
 );
-INSERT INTO state VALUES (1, 0, 0, 0, 0, 0);
-CREATE TABLE tables (
-  id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, kind TEXT NOT NULL, UNIQUE (namespace, kind)
-);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0);
+CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, space INTEGER NOT NULL);
+CREATE TABLE kinds (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE indexes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE dropped (space INTEGER PRIMARY KEY);
 CREATE TABLE rows (
-  table_id INTEGER NOT NULL, name TEXT NOT NULL,
-  version INTEGER NOT NULL, body BLOB NOT NULL, aside BLOB NOT NULL,
-  PRIMARY KEY (table_id, name)
+  space INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
+  id BLOB, version INTEGER NOT NULL, body BLOB NOT NULL, aside BLOB NOT NULL, extract BLOB NOT NULL,
+  PRIMARY KEY (space, kind, name)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX rows_by_id ON rows (space, kind, id) WHERE id IS NOT NULL;
+CREATE TABLE entries (
+  space INTEGER NOT NULL, index_id INTEGER NOT NULL, value BLOB NOT NULL,
+  kind TEXT NOT NULL, name TEXT NOT NULL,
+  PRIMARY KEY (space, index_id, value, kind, name)
 ) WITHOUT ROWID;
 CREATE TABLE log (
-  id INTEGER PRIMARY KEY, table_id INTEGER NOT NULL, name TEXT NOT NULL,
-  before_version INTEGER, before_body BLOB, before_aside BLOB,
-  after_version INTEGER, after_body BLOB, after_aside BLOB
+  id INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
+  before_id BLOB, before_version INTEGER, before_body BLOB, before_aside BLOB,
+  after_id BLOB, after_version INTEGER, after_body BLOB, after_aside BLOB
 );
 ";
 
@@ -101,11 +113,20 @@ pub(super) fn open_reader(path: &Path, cache_bytes: usize) -> rusqlite::Result<C
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    check_pages(&connection)?;
     set_cache(&connection, cache_bytes)?;
     Ok(connection)
 }
 
-/// Whether the file is new; an error if it is not ours or too new.
+/// Sets up a connection that only looks; as [`check_format`].
+pub(super) fn check_view(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
+    let failed = |error| OpenError::Store { path: path.to_owned(), source: store_error(error) };
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    check_pages(connection).map_err(failed)?;
+    check_format(path, connection)
+}
+
+/// Whether the file is new; an error if it is not ours or of another format.
 fn check_format(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     let failed = |error| OpenError::Store { path: path.to_owned(), source: store_error(error) };
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -121,9 +142,11 @@ fn check_format(path: &Path, connection: &Connection) -> Result<bool, OpenError>
         }
     };
     if id == APPLICATION_ID {
-        return match found > FORMAT {
-            true => Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT }),
-            false => Ok(false),
+        let path = path.to_owned();
+        return match found.cmp(&FORMAT) {
+            Ordering::Greater => Err(OpenError::NewerFormat { path, found, known: FORMAT }),
+            Ordering::Less => Err(OpenError::OlderFormat { path, found, known: FORMAT }),
+            Ordering::Equal => Ok(false),
         };
     }
     let any = connection
@@ -141,8 +164,14 @@ fn set_up_writer(connection: &Connection, options: &SqliteOptions) -> rusqlite::
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are made by the writer, between groups; see `checkpoint`.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    check_pages(connection)?;
     set_cache(connection, options.writer_cache_bytes)?;
     set_size_max(connection, options.size_max)
+}
+
+/// Looks at the cells of every page that is read from the file, so that most damage is told and not walked into.
+fn check_pages(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cell_size_check", true)
 }
 
 fn set_cache(connection: &Connection, bytes: usize) -> rusqlite::Result<()> {
@@ -157,6 +186,14 @@ fn set_size_max(connection: &Connection, bytes: Option<u64>) -> rusqlite::Result
     let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
     // The pragma answers the value that it set, so it is a query.
     connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
+}
+
+/// What is wrong with the file; see [`super::Sqlite::check`].
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA integrity_check")?;
+    let found: Vec<String> =
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(if found == ["ok"] { Vec::new() } else { found })
 }
 
 fn create(connection: &mut Connection, seams: &Seams) -> rusqlite::Result<()> {

@@ -1,7 +1,7 @@
 //! The change log on disk: lines appended by the writer, read by pages, cut off at the old end in slices.
 //!
-//! A line holds the row before and after, so that reading needs no other table and old rows need not be kept elsewhere.
-//! Its key is the sequence shifted by [`INDEX_BITS`] plus the index within the commit: appending is then the cheapest
+//! A line holds the row before and after, so that reading needs no other table and old rows need not be kept elsewhere;
+//! and the number of the namespace, not of its space, so that it stays true when spaces are exchanged. Its key is the sequence shifted by [`INDEX_BITS`] plus the index within the commit: appending is then the cheapest
 //! insert that SQLite has.
 
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::failure::store_error;
-use super::row::{State, name_at, row_if_any_at, version_to_sql};
-use super::tables::Tables;
+use super::names::{Names, TableNumbers};
+use super::row::{State, id_to_sql, logged_row_at, name_at, version_to_sql};
 use crate::contract::{BATCH_WRITES_MAX, Change, Changes, Key, Position, Row, StoreError};
 
 /// Room for the index within a commit.
 const INDEX_BITS: u32 = 20;
 const _: () = assert!(BATCH_WRITES_MAX < 1 << INDEX_BITS, "every index of a batch fits");
+
+/// No commit has a sequence above this one.
+pub(super) const SEQUENCE_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
 
 /// A page read from disk ends after this many bytes, so that long bodies do not pile up in memory.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -38,7 +41,7 @@ pub(super) struct Append<'c>(CachedStatement<'c>);
 
 impl<'c> Append<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let sql = "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         connection.prepare_cached(sql).map(Self)
     }
 
@@ -47,18 +50,21 @@ impl<'c> Append<'c> {
         &mut self,
         state: &mut State,
         index: usize,
-        table_id: i64,
+        table: TableNumbers,
         change: &Change,
     ) -> rusqlite::Result<()> {
         let index = u64::try_from(index).unwrap_or(u64::MAX);
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
         self.0.execute(params![
             line_id(change.position.sequence, index),
-            table_id,
+            table.namespace,
+            table.kind,
             &*change.key.name,
+            before.and_then(|row| id_to_sql(row.id)),
             before.map(|row| version_to_sql(row.version)),
             before.map(|row| &*row.body),
             before.map(|row| &*row.aside),
+            after.and_then(|row| id_to_sql(row.id)),
             after.map(|row| version_to_sql(row.version)),
             after.map(|row| &*row.body),
             after.map(|row| &*row.aside),
@@ -140,10 +146,35 @@ fn last_to_cut(
     Ok(last)
 }
 
+/// Commits that are looked through for a removal that memory no longer tells; beyond that it costs too much to know.
+const REMOVAL_COMMITS_MAX: u64 = 256;
+
+/// Whether a commit after `since` removed the row, or may have.
+pub(super) fn removed_since(
+    connection: &Connection,
+    state: &State,
+    table: TableNumbers,
+    name: &str,
+    since: Position,
+) -> rusqlite::Result<bool> {
+    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM log WHERE id > ?1 AND after_version IS NULL
+        AND namespace = ?2 AND kind = ?3 AND name = ?4)";
+    if since >= state.position {
+        return Ok(false);
+    }
+    let commits = state.position.sequence.saturating_sub(since.sequence);
+    if since < state.oldest() || commits > REMOVAL_COMMITS_MAX {
+        return Ok(true);
+    }
+    let from = last_line_id(since.sequence);
+    let given = params![from, table.namespace, table.kind, name];
+    connection.prepare_cached(SQL)?.query_row(given, |row| row.get(0))
+}
+
 /// Reads changes after `after` on a connection that is inside a read transaction.
 pub(super) fn read(
     connection: &Connection,
-    tables: &Tables,
+    names: &Names,
     after: Position,
     limit: usize,
 ) -> Result<Changes, StoreError> {
@@ -151,7 +182,7 @@ pub(super) fn read(
     if after.era != state.position.era || after > state.position || after < state.oldest() {
         return Ok(Changes::TooOld { oldest: state.oldest() });
     }
-    let (changes, is_whole) = read_lines(connection, tables, after, limit.max(1))?;
+    let (changes, is_whole) = read_lines(connection, names, after, limit.max(1))?;
     let last = changes.last().map_or(after, |change| change.position);
     let next = if is_whole { state.position } else { last };
     Ok(Changes::Page { changes, next, at_head: is_whole })
@@ -160,7 +191,7 @@ pub(super) fn read(
 /// Whole commits after `after`, and whether that was all.
 fn read_lines(
     connection: &Connection,
-    tables: &Tables,
+    names: &Names,
     after: Position,
     limit: usize,
 ) -> Result<(Vec<Arc<Change>>, bool), StoreError> {
@@ -175,7 +206,7 @@ fn read_lines(
         if is_full && changes.last().is_some_and(|last| last.position.sequence != sequence) {
             return Ok((changes, false));
         }
-        let change = change_of(row, tables, Position { sequence, ..after })?;
+        let change = change_of(row, names, Position { sequence, ..after })?;
         bytes += usize::try_from(line_bytes(&change)).unwrap_or(usize::MAX);
         changes.push(Arc::new(change));
     }
@@ -184,17 +215,35 @@ fn read_lines(
 
 fn change_of(
     row: &rusqlite::Row<'_>,
-    tables: &Tables,
+    names: &Names,
     position: Position,
 ) -> Result<Change, StoreError> {
-    let id: i64 = row.get(1).map_err(store_error)?;
-    let table = tables.table(id).ok_or_else(|| {
-        StoreError::Corrupt(format!("the log names table {id}, which is unknown"))
+    let number = |column| row.get(column).map_err(store_error);
+    let numbers = TableNumbers { namespace: number(1)?, kind: number(2)? };
+    let table = names.table_of(numbers).ok_or_else(|| {
+        StoreError::Corrupt(format!("the log names an unknown table, {numbers:?}"))
     })?;
     Ok(Change {
         position,
-        key: Key { table, name: name_at(row, 2).map_err(store_error)? },
-        before: row_if_any_at(row, 3).map_err(store_error)?,
-        after: row_if_any_at(row, 6).map_err(store_error)?,
+        key: Key { table, name: name_at(row, 3).map_err(store_error)? },
+        before: logged_row_at(row, 4).map_err(store_error)?,
+        after: logged_row_at(row, 8).map_err(store_error)?,
     })
+}
+
+/// Makes the log empty, with `position` as its end.
+pub(super) fn start_at(
+    connection: &Connection,
+    state: &mut State,
+    position: Position,
+) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM log", [])?;
+    *state = State {
+        position,
+        log_oldest: position.sequence,
+        log_changes: 0,
+        log_bytes: 0,
+        generation: state.generation,
+    };
+    state.write(connection)
 }

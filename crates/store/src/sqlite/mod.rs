@@ -8,12 +8,16 @@ mod checkpoint;
 mod executor;
 mod failure;
 mod format;
+mod index;
 mod log;
+mod names;
 mod query;
+mod read_only;
 mod readers;
 mod row;
-mod tables;
+mod spaces;
 mod writer;
+mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,10 +32,10 @@ pub use failure::OpenError;
 use self::executor::{GroupLimits, Queue};
 use self::failure::store_error;
 use self::log::LogLimits;
+use self::names::Names;
 use self::readers::{ReaderLimits, Readers};
 use self::row::State;
-use self::tables::Tables;
-use self::writer::{Job, Writer};
+use self::writer::{Job, Outcome, Task, Writer};
 use crate::batch;
 use crate::contract::{
     Backend, Batch, Changes, CommitError, Key, Position, Row, Snapshot, StoreError,
@@ -130,7 +134,7 @@ impl SqliteOptions {
 /// What the writer and the readers of one file share.
 #[derive(Debug)]
 struct Shared {
-    tables: Tables,
+    names: Names,
     tail: Tail,
     observers: Observers,
 }
@@ -150,8 +154,8 @@ impl Sqlite {
     /// would disturb others.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] while another process (or this one) has it open; [`OpenError::NewerFormat`] if a newer
-    /// program wrote it; [`OpenError::NotAStore`] for any other SQLite database or file.
+    /// [`OpenError::InUse`] while another process (or this one) has it open; [`OpenError::NewerFormat`] and
+    /// [`OpenError::OlderFormat`] if another program wrote it; [`OpenError::NotAStore`] for any other SQLite database or file.
     pub fn open(
         path: impl AsRef<Path>,
         options: SqliteOptions,
@@ -164,7 +168,7 @@ impl Sqlite {
         connection.set_prepared_statement_cache_capacity(64);
         let state = State::read(&connection).map_err(failed)?;
         let shared = Arc::new(Shared {
-            tables: Tables::load(&connection).map_err(failed)?,
+            names: Names::load(&connection).map_err(failed)?,
             tail: Tail::new(state.position, options.tail_limits()),
             observers: Observers::default(),
         });
@@ -175,12 +179,31 @@ impl Sqlite {
         Ok(Self { path, shared, readers: Arc::new(readers), queue })
     }
 
+    async fn submit(&self, task: Task) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let weight = task.weight();
+        let job = Job { task, weight, reply };
+        self.queue.submit(job).await.map_err(|_| StoreError::Closed)?;
+        let lost = || StoreError::Unavailable("the writer ended without an answer".into());
+        outcome.await.unwrap_or_else(|_| Err(lost().into()))
+    }
+
+    /// Reads the whole file and answers what is wrong with it, in words for people; nothing if it is sound.
+    ///
+    /// SQLite notices damage of its own structure, and rows that its indexes do not have or the other way round. A changed
+    /// byte within a document it cannot notice: pages have no checksums. Cost: all of the file is read.
+    ///
+    /// # Errors
+    /// As reads have them; damage so bad that it cannot be described is [`StoreError::Corrupt`].
+    pub async fn check(&self) -> Result<Vec<String>, StoreError> {
+        self.readers.read(|connection, _| format::check(connection).map_err(store_error)).await
+    }
+
     async fn changes_on_disk(&self, after: Position, limit: usize) -> Result<Changes, StoreError> {
-        let shared = self.shared.clone();
         self.readers
-            .read(move |reading| {
-                let view = reading.connection.unchecked_transaction().map_err(store_error)?;
-                let changes = log::read(&view, &shared.tables, after, limit)?;
+            .read(move |connection, names| {
+                let view = connection.unchecked_transaction().map_err(store_error)?;
+                let changes = log::read(&view, names, after, limit)?;
                 view.finish().map_err(store_error)?;
                 Ok(changes)
             })
@@ -202,17 +225,12 @@ impl Backend for Sqlite {
 
     async fn get(&self, key: &Key) -> Result<(Option<Row>, Position), StoreError> {
         let key = key.clone();
-        self.readers.read(move |reading| reading.row_now(&key)).await
+        self.readers.read(move |connection, names| query::row_now(connection, names, &key)).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position, CommitError> {
         batch::check(&batch)?;
-        let weight = batch::weight(&batch);
-        let (reply, outcome) = oneshot::channel();
-        let job = Job { batch, weight, reply };
-        self.queue.submit(job).await.map_err(|_| StoreError::Closed)?;
-        let lost = || StoreError::Unavailable("the writer ended without an answer".into());
-        outcome.await.unwrap_or_else(|_| Err(lost().into()))
+        self.submit(Task::Commit(batch)).await
     }
 
     async fn changes(&self, after: Position, limit: usize) -> Result<Changes, StoreError> {
@@ -225,6 +243,10 @@ impl Backend for Sqlite {
             return Ok(page);
         }
         self.changes_on_disk(after, limit).await
+    }
+
+    async fn start_at(&self, position: Position) -> Result<(), CommitError> {
+        self.submit(Task::StartAt(position)).await.map(drop)
     }
 
     fn head(&self) -> watch::Receiver<Position> {

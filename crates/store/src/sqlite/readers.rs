@@ -13,9 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Shared;
 use super::failure::store_error;
 use super::format::open_reader;
+use super::names::Names;
 use super::query::Reading;
 use super::row::State;
-use crate::contract::{Key, NameRange, NamedRow, Position, Row, Snapshot, StoreError};
+use super::spaces::Spaces;
+use crate::contract::{
+    Hit, IndexCursor, IndexRange, Key, NameRange, NamedRow, Position, Row, RowId, Snapshot,
+    StoreError, Table,
+};
 
 /// The connections that read one file.
 pub(super) struct Readers {
@@ -65,13 +70,13 @@ impl Readers {
     /// Runs `read` on a connection of the pool, where it may block.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Connection, &Names) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = acquire(&self.reads).await?;
         let readers = self.clone();
         self.run(move || {
             let lease = readers.lease(permit)?;
-            lease.with(read)
+            read(lease.connection()?, &readers.shared.names)
         })
         .await
     }
@@ -81,10 +86,24 @@ impl Readers {
         let readers = self.clone();
         let snapshot = self.run(move || {
             let lease = readers.lease(permit)?;
-            let position = lease.with(|reading| begin(reading.connection))?;
-            Ok(SqliteSnapshot { lease: Some(lease), readers, position })
+            let (position, spaces) = begin(lease.connection()?, &readers.shared.names)?;
+            Ok(SqliteSnapshot { lease: Some(lease), readers, position, spaces })
         });
         Ok(Box::new(snapshot.await?))
+    }
+
+    /// A snapshot on a connection of its own, in which the view is fixed already.
+    pub(super) fn adopt(
+        self: &Arc<Self>,
+        connection: Connection,
+        position: Position,
+        spaces: Arc<Spaces>,
+    ) -> Result<Box<dyn Snapshot>, StoreError> {
+        let permit = self.snapshots.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| StoreError::Closed)?;
+        let readers = self.clone();
+        let lease = Lease { connection: Some(connection), readers: self.clone(), _permit: permit };
+        Ok(Box::new(SqliteSnapshot { lease: Some(lease), readers, position, spaces }))
     }
 
     /// Refuses new readers. Those at work go on.
@@ -125,22 +144,24 @@ async fn acquire(allowance: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Sto
     allowance.clone().acquire_owned().await.map_err(|_| StoreError::Closed)
 }
 
-/// Starts a read transaction and fixes its view by reading the position.
-fn begin(connection: &Connection) -> Result<Position, StoreError> {
+/// Starts a read transaction and fixes its view by reading the position; the spaces are those of the view.
+fn begin(connection: &Connection, names: &Names) -> Result<(Position, Arc<Spaces>), StoreError> {
     let begin = || {
         connection.prepare_cached("BEGIN")?.execute([])?;
-        State::read(connection)
+        let state = State::read(connection)?;
+        // The newest ones, asked for after the view was fixed, have every namespace that has rows in it.
+        let mut spaces = names.spaces();
+        if spaces.generation() != state.generation {
+            spaces = Arc::new(Spaces::load(connection)?);
+        }
+        Ok((state.position, spaces))
     };
-    begin().map(|state| state.position).map_err(store_error)
+    begin().map_err(store_error)
 }
 
 impl Lease {
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&Reading<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
-        work(&Reading { connection, tables: &self.readers.shared.tables })
+    fn connection(&self) -> Result<&Connection, StoreError> {
+        self.connection.as_ref().ok_or(StoreError::Closed)
     }
 }
 
@@ -159,6 +180,7 @@ struct SqliteSnapshot {
     lease: Option<Lease>,
     readers: Arc<Readers>,
     position: Position,
+    spaces: Arc<Spaces>,
 }
 
 impl SqliteSnapshot {
@@ -167,8 +189,11 @@ impl SqliteSnapshot {
         read: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let lease = self.lease.take().ok_or(StoreError::Closed)?;
+        let spaces = self.spaces.clone();
         let work = move || {
-            let answer = lease.with(read);
+            let connection = lease.connection()?;
+            let names = &lease.readers.shared.names;
+            let answer = read(&Reading { connection, names, spaces: &spaces });
             Ok((lease, answer))
         };
         let (lease, answer) = self.readers.run(work).await?;
@@ -199,5 +224,32 @@ impl Snapshot for SqliteSnapshot {
         }
         let range = range.clone();
         self.run(move |reading| reading.scan(&range, limit, descending)).await
+    }
+
+    async fn batch_get_by_id(
+        &mut self,
+        table: &Table,
+        ids: &[RowId],
+    ) -> Result<Vec<Option<NamedRow>>, StoreError> {
+        let (table, ids) = (table.clone(), ids.to_vec());
+        self.run(move |reading| ids.iter().map(|id| reading.row_by_id(&table, *id)).collect()).await
+    }
+
+    async fn scan_index(
+        &mut self,
+        range: &IndexRange,
+        after: Option<&IndexCursor>,
+        limit: usize,
+        descending: bool,
+    ) -> Result<Vec<Hit>, StoreError> {
+        if limit == 0 || range.is_void() {
+            return Ok(Vec::new());
+        }
+        let (range, after) = (range.clone(), after.cloned());
+        self.run(move |reading| reading.scan_index(&range, after.as_ref(), limit, descending)).await
+    }
+
+    async fn tables(&mut self) -> Result<Vec<Table>, StoreError> {
+        self.run(|reading| reading.tables()).await
     }
 }

@@ -1,12 +1,12 @@
-//! Between SQLite's values and the contract's: rows, names, versions and positions.
+//! Between SQLite's values and the contract's: rows, ids, names, versions and positions.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, Row as SqlRow};
 
-use crate::contract::{Position, Row, Version};
+use crate::contract::{Extract, Position, Row, RowId, Version};
 
 /// Versions use all 64 bits, SQLite's integers are signed: the same bits, and only equality matters.
 pub(super) fn version_to_sql(version: Version) -> i64 {
@@ -17,30 +17,79 @@ pub(super) fn version_of_sql(version: i64) -> Version {
     version.cast_unsigned()
 }
 
-/// The row in the columns from `first`: version, body, aside.
+/// Big-endian, so that ids that rise are appended to their index; NULL for none, which the index leaves out.
+pub(super) fn id_to_sql(id: RowId) -> Option<[u8; 16]> {
+    (!id.is_none()).then(|| id.0.to_be_bytes())
+}
+
+/// The columns of a row as [`row_at`] reads them, of the table called `r`.
+pub(super) const ROW: &str = "r.id, r.version, r.body, r.aside, r.extract";
+
+/// The row in the columns from `first`; see [`ROW`].
 pub(super) fn row_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
+    let extract = extract_at(row, first + 4)?;
+    Ok(Row { extract, ..plain_row_at(row, first)? })
+}
+
+/// The same where all may be NULL, which is no row.
+pub(super) fn row_if_any_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Option<Row>> {
+    match is_null(row, first + 1)? {
+        true => Ok(None),
+        false => row_at(row, first).map(Some),
+    }
+}
+
+/// A row of the log, in four columns from `first`: id, version, body, aside. All may be NULL, which is no row.
+pub(super) fn logged_row_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Option<Row>> {
+    match is_null(row, first + 1)? {
+        true => Ok(None),
+        false => plain_row_at(row, first).map(Some),
+    }
+}
+
+/// Id, version, body and aside.
+fn plain_row_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
     Ok(Row {
-        version: version_of_sql(row.get(first)?),
-        body: bytes_at(row, first + 1)?,
-        aside: bytes_at(row, first + 2)?,
+        id: id_at(row, first)?,
+        version: version_of_sql(row.get(first + 1)?),
+        body: bytes_at(row, first + 2)?,
+        aside: bytes_at(row, first + 3)?,
+        extract: Extract::default(),
     })
 }
 
-/// The same where all three may be NULL, which is no row.
-pub(super) fn row_if_any_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Option<Row>> {
-    match row.get_ref(first)? {
-        ValueRef::Null => Ok(None),
-        _ => row_at(row, first).map(Some),
+fn is_null(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<bool> {
+    Ok(matches!(row.get_ref(column)?, ValueRef::Null))
+}
+
+pub(super) fn id_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<RowId> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(RowId::NONE),
+        value => {
+            let bytes = value.as_blob()?.try_into();
+            let bytes = bytes.map_err(|_| damaged(column, "an id does not have 16 bytes"))?;
+            Ok(RowId(u128::from_be_bytes(bytes)))
+        }
     }
+}
+
+pub(super) fn extract_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Extract> {
+    Extract::decode(bytes_at(row, column)?).ok_or_else(|| damaged(column, "an extract is damaged"))
 }
 
 pub(super) fn name_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
     Ok(row.get_ref(column)?.as_str()?.into())
 }
 
-fn bytes_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Bytes> {
+pub(super) fn bytes_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Bytes> {
     let bytes = row.get_ref(column)?.as_blob()?;
     Ok(if bytes.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(bytes) })
+}
+
+/// A value that we never write.
+fn damaged(column: usize, what: &'static str) -> rusqlite::Error {
+    let cause = FromSqlError::Other(what.into());
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(cause))
 }
 
 /// The line of table `state`.
@@ -52,33 +101,36 @@ pub(super) struct State {
     pub(super) log_oldest: u64,
     pub(super) log_changes: u64,
     pub(super) log_bytes: u64,
+    /// Raised whenever a namespace gets another space.
+    pub(super) generation: u64,
 }
 
 impl State {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        connection
-            .prepare_cached("SELECT era, sequence, log_oldest, log_changes, log_bytes FROM state")?
-            .query_row([], |row| {
-                Ok(Self {
-                    position: Position { era: count_at(row, 0)?, sequence: count_at(row, 1)? },
-                    log_oldest: count_at(row, 2)?,
-                    log_changes: count_at(row, 3)?,
-                    log_bytes: count_at(row, 4)?,
-                })
+        const SQL: &str =
+            "SELECT era, sequence, log_oldest, log_changes, log_bytes, generation FROM state";
+        connection.prepare_cached(SQL)?.query_row([], |row| {
+            Ok(Self {
+                position: Position { era: count_at(row, 0)?, sequence: count_at(row, 1)? },
+                log_oldest: count_at(row, 2)?,
+                log_changes: count_at(row, 3)?,
+                log_bytes: count_at(row, 4)?,
+                generation: count_at(row, 5)?,
             })
+        })
     }
 
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        connection
-            .prepare_cached(
-                "UPDATE state SET sequence = ?1, log_oldest = ?2, log_changes = ?3, log_bytes = ?4",
-            )?
-            .execute([
-                self.position.sequence.cast_signed(),
-                self.log_oldest.cast_signed(),
-                self.log_changes.cast_signed(),
-                self.log_bytes.cast_signed(),
-            ])?;
+        const SQL: &str = "UPDATE state SET era = ?1, sequence = ?2, log_oldest = ?3,
+            log_changes = ?4, log_bytes = ?5, generation = ?6";
+        connection.prepare_cached(SQL)?.execute([
+            self.position.era.cast_signed(),
+            self.position.sequence.cast_signed(),
+            self.log_oldest.cast_signed(),
+            self.log_changes.cast_signed(),
+            self.log_bytes.cast_signed(),
+            self.generation.cast_signed(),
+        ])?;
         Ok(())
     }
 

@@ -5,29 +5,43 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::checkpoint::Checkpoints;
 use super::executor::Worker;
 use super::failure::{GroupFailure, commit_failure};
 use super::format::FileLock;
-use super::log::{self, Append, LogLimits};
-use super::query::Reading;
-use super::row::{State, version_to_sql};
+use super::log::{self, LogLimits};
+use super::row::State;
+use super::spaces;
+use super::writing::{Group, Writing};
 use super::{Shared, SqliteOptions};
-use crate::contract::{
-    Batch, Change, CommitError, Key, NameRange, Position, Row, StoreError, Version,
-};
-use crate::observe::Changed;
-use crate::plan::{Effect, Plan, Unread, View, plan_unread};
-use crate::tail::{self, Tail};
+use crate::batch;
+use crate::contract::{Batch, CommitError, Position, StoreError};
+use crate::plan::{Plan, View, plan, plan_unread};
 
-/// A batch and who waits for it.
+/// What is to be done, and who waits for it.
 pub(super) struct Job {
-    pub(super) batch: Batch,
+    pub(super) task: Task,
     pub(super) weight: usize,
     pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+pub(super) enum Task {
+    Commit(Batch),
+    /// See [`crate::contract::Backend::start_at`].
+    StartAt(Position),
+}
+
+impl Task {
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Commit(batch) => batch::weight(batch),
+            // Whatever the limits: it ends its group, so that it is always the last of one.
+            Self::StartAt(_) => usize::MAX / 2,
+        }
+    }
 }
 
 pub(super) type Outcome = Result<Position, CommitError>;
@@ -40,24 +54,14 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// As of the newest commit of this connection.
     state: State,
+    /// Whether there may be a dropped space to free.
+    has_dropped: bool,
     limits: LogLimits,
     checkpoints: Checkpoints,
     /// A group of so many batches is a full one.
     group_jobs_max: usize,
     /// The last to be dropped: nobody else may open the file before the connection is closed.
     _lock: FileLock,
-}
-
-/// What a group has written so far, before it is committed.
-struct Group {
-    outcomes: Vec<Outcome>,
-    state: State,
-    /// Rows of all tables, for observers.
-    changed: Vec<Changed>,
-    /// Changes of tables that are in the log.
-    logged: Vec<Arc<Change>>,
-    /// Those of them that removed a row.
-    removals: Vec<Arc<Change>>,
 }
 
 impl Writer {
@@ -73,6 +77,8 @@ impl Writer {
             connection,
             shared,
             state,
+            // Perhaps one was being freed when the file was closed.
+            has_dropped: true,
             limits: options.log_limits(),
             checkpoints: Checkpoints::new(options.checkpoint_pages),
             group_jobs_max: options.group_limits().jobs_max,
@@ -82,15 +88,18 @@ impl Writer {
 
     /// Commits what can be committed of `jobs`; one outcome for each.
     fn commit_group(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, GroupFailure> {
-        let batches = jobs.iter().map(|job| &job.batch);
-        self.shared.tables.add_missing(&self.connection, batches.clone())?;
+        let batches = jobs.iter().filter_map(|job| match &job.task {
+            Task::Commit(batch) => Some(batch),
+            Task::StartAt(_) => None,
+        });
+        self.shared.names.add_missing(&self.connection, batches.clone())?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         match self.fill(batches) {
-            Ok(group) if group.changed.is_empty() => {
+            Ok((group, outcomes)) if group.changed.is_empty() => {
                 self.roll_back();
-                Ok(group.outcomes)
+                Ok(outcomes)
             }
-            Ok(group) => self.finish_group(group),
+            Ok((group, outcomes)) => self.finish_group(group).map(|()| outcomes),
             Err(failure) => {
                 self.roll_back();
                 Err(failure)
@@ -99,43 +108,80 @@ impl Writer {
     }
 
     /// Writes the group within the open transaction.
-    fn fill<'b>(&self, batches: impl Iterator<Item = &'b Batch>) -> Result<Group, GroupFailure> {
-        let mut group = Group {
-            outcomes: Vec::new(),
-            state: self.state,
-            changed: Vec::new(),
-            logged: Vec::new(),
-            removals: Vec::new(),
-        };
+    fn fill<'b>(
+        &self,
+        batches: impl Iterator<Item = &'b Batch>,
+    ) -> Result<(Group, Vec<Outcome>), GroupFailure> {
+        let mut group = Group::new(self.state, self.shared.names.spaces());
+        let mut outcomes = Vec::new();
         let mut writing = Writing::new(&self.connection, &self.shared)?;
         for batch in batches {
-            let outcome = match plan_unread(batch, &mut writing.view(&group.removals)) {
+            let outcome = match judge(batch, &mut writing.view(&group)) {
                 Ok(plan) => writing.write(&mut group, plan)?,
                 Err(CommitError::Store(error)) => return Err(error.into()),
                 Err(refused) => Err(refused),
             };
-            group.outcomes.push(outcome);
+            outcomes.push(outcome);
         }
         drop(writing);
         if !group.changed.is_empty() {
             let lines_max = CUT_LINES_MIN + 2 * group.logged.len();
             log::cut(&self.connection, &mut group.state, self.limits, lines_max)?;
+            group.state.generation = group.spaces.generation();
             group.state.write(&self.connection)?;
         }
-        Ok(group)
+        Ok((group, outcomes))
     }
 
     /// Makes a filled group durable and visible.
-    fn finish_group(&mut self, group: Group) -> Result<Vec<Outcome>, GroupFailure> {
+    fn finish_group(&mut self, group: Group) -> Result<(), GroupFailure> {
         let observers = self.shared.observers.current();
         observers.iter().for_each(|o| o.before_visible(&group.changed));
         let committed = self.commit_transaction();
         if committed.is_ok() {
             self.state = group.state;
+            self.has_dropped |= group.has_dropped;
+            self.shared.names.set_spaces(group.spaces);
             self.shared.tail.push(group.logged, group.state.position);
         }
         observers.iter().for_each(|o| o.after_visible(&group.changed, committed.is_ok()));
-        committed.map(|()| group.outcomes)
+        committed
+    }
+
+    fn start_at(&mut self, position: Position) -> Result<(), CommitError> {
+        if position < self.state.position {
+            return Err(CommitError::Malformed("it starts at a position that is past"));
+        }
+        if position.sequence > log::SEQUENCE_MAX || i64::try_from(position.era).is_err() {
+            return Err(CommitError::Malformed(
+                "it starts at a position beyond what can be counted",
+            ));
+        }
+        let state = self.write_start(position).map_err(GroupFailure::into_store_error)?;
+        self.state = state;
+        self.shared.tail.restart(position);
+        Ok(())
+    }
+
+    fn write_start(&self, position: Position) -> Result<State, GroupFailure> {
+        let mut state = self.state;
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        if let Err(error) = log::start_at(&self.connection, &mut state, position) {
+            self.roll_back();
+            return Err(error.into());
+        }
+        self.commit_transaction().map(|()| state)
+    }
+
+    /// Frees a slice of a dropped space. Whether there may be more.
+    fn free_slice(&self) -> Result<bool, GroupFailure> {
+        let Some(space) = spaces::next_dropped(&self.connection)? else { return Ok(false) };
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        if let Err(error) = spaces::free_slice(&self.connection, space) {
+            self.roll_back();
+            return Err(error.into());
+        }
+        self.commit_transaction().map(|()| true)
     }
 
     fn commit_transaction(&self) -> Result<(), GroupFailure> {
@@ -175,8 +221,57 @@ impl Worker for Writer {
         job.weight
     }
 
-    fn run(&mut self, jobs: Vec<Job>) {
+    fn run(&mut self, mut jobs: Vec<Job>) {
         let is_full = jobs.len() >= self.group_jobs_max;
+        let last = jobs.pop_if(|job| matches!(job.task, Task::StartAt(_)));
+        if !jobs.is_empty() {
+            self.run_batches(jobs);
+        }
+        if let Some(Job { task: Task::StartAt(position), reply, .. }) = last {
+            // Whoever dropped the future does not want to know.
+            let _ = reply.send(self.start_at(position).map(|()| position));
+        }
+        self.checkpoints.after_group(&self.connection, is_full);
+    }
+
+    fn rest(&mut self) -> bool {
+        if !self.has_dropped {
+            return false;
+        }
+        match self.free_slice() {
+            Ok(is_more) => {
+                self.has_dropped = is_more;
+                self.checkpoints.after_group(&self.connection, false);
+                is_more
+            }
+            Err(failure) => {
+                // Tried again after the next group.
+                let error = failure.into_store_error();
+                tracing::warn!(error = %bowline_base::chain(&error), "cannot free a dropped namespace");
+                false
+            }
+        }
+    }
+
+    fn finish(self) {
+        self.checkpoints.at_end(&self.connection);
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(error = %bowline_base::chain(&error), "store did not close cleanly");
+        }
+    }
+}
+
+/// What `batch` comes to on `view`; a row that it creates is found out by inserting it.
+fn judge(batch: &Batch, view: &mut impl View) -> Result<Plan, CommitError> {
+    match plan_unread(batch, view) {
+        // A failed condition comes before a taken id, and one condition was not looked at.
+        Err(CommitError::IdTaken { .. }) => plan(batch, view),
+        planned => planned,
+    }
+}
+
+impl Writer {
+    fn run_batches(&mut self, jobs: Vec<Job>) {
         match self.commit_group(&jobs) {
             Ok(outcomes) => jobs.into_iter().zip(outcomes).for_each(|(j, o)| answer(j, o)),
             Err(GroupFailure::Undone(error)) if jobs.len() > 1 => {
@@ -198,172 +293,10 @@ impl Worker for Writer {
                 }
             }
         }
-        self.checkpoints.after_group(&self.connection, is_full);
-    }
-
-    fn finish(self) {
-        self.checkpoints.at_end(&self.connection);
-        if let Err((_, error)) = self.connection.close() {
-            tracing::warn!(error = %bowline_base::chain(&error), "store did not close cleanly");
-        }
     }
 }
 
 fn answer(job: Job, outcome: Outcome) {
     // Whoever dropped the future does not want to know.
     let _ = job.reply.send(outcome);
-}
-
-/// The state within a group: the open transaction, and the removals that are not in the tail yet.
-struct GroupView<'c, 'g> {
-    reading: Reading<'c>,
-    tail: &'c Tail,
-    removals: &'g [Arc<Change>],
-}
-
-impl View for GroupView<'_, '_> {
-    fn row(&mut self, key: &Key) -> Result<Option<Row>, StoreError> {
-        self.reading.row(key)
-    }
-
-    fn version(&mut self, key: &Key) -> Result<Option<Version>, StoreError> {
-        self.reading.version(key)
-    }
-
-    fn removed_since(&mut self, key: &Key, since: Position) -> bool {
-        tail::is_removed_since(self.removals.iter(), key, since)
-            || self.tail.removed_since(key, since)
-    }
-
-    fn names(&mut self, range: &NameRange, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        self.reading.names(range, limit)
-    }
-}
-
-/// The statements that write, prepared once per group.
-struct Writing<'c> {
-    connection: &'c Connection,
-    shared: &'c Shared,
-    insert: CachedStatement<'c>,
-    /// The same, but does nothing if the row is there.
-    insert_new: CachedStatement<'c>,
-    upsert: CachedStatement<'c>,
-    remove: CachedStatement<'c>,
-    append: Append<'c>,
-}
-
-impl<'c> Writing<'c> {
-    fn new(connection: &'c Connection, shared: &'c Shared) -> rusqlite::Result<Self> {
-        Ok(Self {
-            connection,
-            shared,
-            insert: connection.prepare_cached("INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            insert_new: connection
-                .prepare_cached("INSERT OR IGNORE INTO rows VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            upsert: connection.prepare_cached("REPLACE INTO rows VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            remove: connection
-                .prepare_cached("DELETE FROM rows WHERE table_id = ?1 AND name = ?2")?,
-            append: Append::new(connection)?,
-        })
-    }
-
-    /// What the batches before have left, `removals` among them.
-    fn view<'g>(&self, removals: &'g [Arc<Change>]) -> GroupView<'c, 'g> {
-        let reading = Reading { connection: self.connection, tables: &self.shared.tables };
-        GroupView { reading, tail: &self.shared.tail, removals }
-    }
-
-    /// Writes one batch as the next commit of `group`; without effects it is none.
-    fn write(&mut self, group: &mut Group, plan: Plan) -> Result<Outcome, GroupFailure> {
-        let Plan { effects, unread } = plan;
-        if let Some(Unread { effect, condition }) = unread
-            && !self.insert_unread(&effects[effect])?
-        {
-            return Ok(Err(CommitError::ConditionFailed { condition }));
-        }
-        if effects.is_empty() {
-            return Ok(Ok(group.state.position));
-        }
-        group.state.position.sequence += 1;
-        for (index, effect) in effects.into_iter().enumerate() {
-            let is_written = unread.is_some_and(|unread| unread.effect == index);
-            self.write_effect(group, index, effect, is_written)?;
-        }
-        Ok(Ok(group.state.position))
-    }
-
-    /// Inserts the row that must be absent; false if it is there, and then nothing was written.
-    fn insert_unread(&mut self, effect: &Effect) -> Result<bool, GroupFailure> {
-        let (Effect::Logged { key, after, .. } | Effect::Internal { key, after }) = effect;
-        let (Some(id), Some(row)) = (self.shared.tables.id(&key.table), after) else {
-            return Err(StoreError::Corrupt("a written table has no number".into()).into());
-        };
-        let version = version_to_sql(row.version);
-        let row = params![id, &*key.name, version, &*row.body, &*row.aside];
-        Ok(self.insert_new.execute(row)? > 0)
-    }
-
-    fn write_effect(
-        &mut self,
-        group: &mut Group,
-        index: usize,
-        effect: Effect,
-        is_written: bool,
-    ) -> Result<(), GroupFailure> {
-        match effect {
-            Effect::Internal { key, after } => {
-                self.write_row(&key, after.as_ref(), true)?;
-                group.changed.push(Changed { key, after });
-                Ok(())
-            }
-            Effect::Logged { key, before, after } => {
-                if !is_written {
-                    self.write_row(&key, after.as_ref(), before.is_some())?;
-                }
-                group.changed.push(Changed { key: key.clone(), after: after.clone() });
-                let position = group.state.position;
-                self.write_line(group, index, Change { position, key, before, after })
-            }
-        }
-    }
-
-    /// `may_exist`: a row may be there already.
-    fn write_row(
-        &mut self,
-        key: &Key,
-        after: Option<&Row>,
-        may_exist: bool,
-    ) -> Result<(), GroupFailure> {
-        let Some(id) = self.shared.tables.id(&key.table) else {
-            // Only a table that nothing was ever put into has no number, so there is nothing to remove.
-            return Ok(());
-        };
-        match after {
-            None => self.remove.execute(params![id, &*key.name])?,
-            Some(row) => {
-                let statement = if may_exist { &mut self.upsert } else { &mut self.insert };
-                let version = version_to_sql(row.version);
-                statement.execute(params![id, &*key.name, version, &*row.body, &*row.aside])?
-            }
-        };
-        Ok(())
-    }
-
-    fn write_line(
-        &mut self,
-        group: &mut Group,
-        index: usize,
-        change: Change,
-    ) -> Result<(), GroupFailure> {
-        let table = self.shared.tables.id(&change.key.table);
-        let id =
-            table.ok_or_else(|| StoreError::Corrupt("a written table has no number".into()))?;
-        self.append.line(&mut group.state, index, id, &change)?;
-        let change = Arc::new(change);
-        if change.after.is_none() {
-            group.removals.push(change.clone());
-        }
-        group.logged.push(change);
-        Ok(())
-    }
 }
