@@ -2,6 +2,7 @@
 //!
 //! Start at [`contract`]. Nothing here knows resources, references or protocols.
 
+pub mod backup;
 pub mod baseline;
 pub mod batch;
 pub mod cache;
@@ -9,6 +10,7 @@ pub mod conformance;
 pub mod contract;
 pub mod copy;
 mod extract;
+pub mod incarnation;
 pub mod layout;
 pub mod memory;
 pub mod observe;
@@ -16,6 +18,7 @@ pub mod plan;
 mod range;
 pub mod sqlite;
 pub mod tail;
+pub mod upkeep;
 
 pub use cache::{CacheOptions, Cached};
 pub use contract::{

@@ -107,4 +107,6 @@ const DERIVED: &str = "~index";
 const INCARNATIONS: &str = "~incarnation";
 
 #[cfg(test)]
+mod conversions;
+#[cfg(test)]
 mod tests;
