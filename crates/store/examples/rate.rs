@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use bowline_base::Seams;
 use bowline_store::baseline::{BaselineOptions, create_rows};
 use bowline_store::{
-    Backend, Batch, CacheOptions, Cached, Condition, Key, Row, Sqlite, SqliteOptions, Table, Write,
+    Backend, Batch, CacheOptions, Cached, Condition, Extract, Key, Row, RowId, Sqlite,
+    SqliteOptions, Table, Value, Write,
 };
 use hdrhistogram::Histogram;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-const BODY_BYTES: usize = 600;
+const BODY_BYTES: usize = 300;
 
 /// Microseconds of processor time that threads of this process have used, where the system tells; `name`: only those.
 ///
@@ -53,13 +54,9 @@ fn main() -> Result<(), Failed> {
     for (clients, rows) in [(1, rows / 20), (64, rows), (256, rows)] {
         let raw = raw(&folder, rows, clients, true)?;
         let bare = raw_rate(&folder, rows, clients)?;
-        let (store, times) = runtime.block_on(closed_loop(&probe, rows, clients))?;
-        println!(
-            "{clients:>4} clients: store {store:>7.0}/s  bare loop {raw:>7.0}/s (without log {bare:>7.0}/s)  \
-             ratio {:.2}  {}",
-            store / raw,
-            quantiles(&times)
-        );
+        println!("{clients:>4} clients: bare loop {raw:>7.0}/s (without log {bare:>7.0}/s)");
+        let store = runtime.block_on(all_work(&probe, rows, clients))?;
+        println!("      create against the bare loop: {:.2}", store / raw);
         if clients == 256 {
             let rate = store * 0.7;
             let times = runtime.block_on(open_loop(&probe, rows, rate))?;
@@ -77,7 +74,7 @@ fn raw(folder: &Path, rows: u64, group: u64, with_log: bool) -> Result<f64, Fail
     let path = fresh(folder, "raw.db");
     let options = BaselineOptions { rows, group, with_log };
     let cpu = cpu_micros(None);
-    let time = create_rows(&path, options, &Seams::real(), |n| (name(n), row(n)))?;
+    let time = create_rows(&path, options, &Seams::real(), |n| (name(n), row(n, 1, n)))?;
     println!(
         "      bare loop: {:.1} us of processor per row",
         (cpu_micros(None) - cpu) / rows as f64
@@ -104,10 +101,16 @@ fn name(n: u64) -> String {
     format!("projects/p{}/devices/{:016x}", n % 100, mixed(n + 1))
 }
 
-fn row(n: u64) -> Row {
+/// A row with an id that rises, a field and two index entries: one of few values, and one of its own.
+fn row(n: u64, version: u64, color: u64) -> Row {
     let body: Vec<u8> =
         (0..BODY_BYTES as u64 / 8).flat_map(|at| mixed(n * 1000 + at).to_le_bytes()).collect();
-    Row { version: n + 1, body: body.into(), aside: bytes::Bytes::new() }
+    let extract = Extract::builder()
+        .field("lifecycle", Value::number(1))
+        .entry("by-color", Value::numbers(&[color % 20]))
+        .entry("by-serial", Value::numbers(&[mixed(n + 7), 1]));
+    let id = RowId((u128::from(n + 1) << 64) | u128::from(mixed(n)));
+    Row { id, extract: extract.build(), ..Row::new(version, body) }
 }
 
 fn key(n: u64) -> Key {
@@ -115,11 +118,35 @@ fn key(n: u64) -> Key {
     Key { table, name: name(n).into() }
 }
 
-fn create(n: u64) -> Batch {
-    let key = key(n);
-    Batch {
-        conditions: vec![Condition::RowAbsent { key: key.clone() }],
-        writes: vec![Write::Put { key, row: row(n) }],
+/// What clients do to row after row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Create,
+    /// The entries stay as they are.
+    Update,
+    /// One of two entries becomes another one.
+    UpdateEntry,
+}
+
+impl Work {
+    fn batch(self, n: u64) -> Batch {
+        let key = key(n);
+        let (condition, row) = match self {
+            Self::Create => (Condition::RowAbsent { key: key.clone() }, row(n, 1, n)),
+            Self::Update => (Condition::RowAt { key: key.clone(), version: 1 }, row(n, 2, n)),
+            Self::UpdateEntry => {
+                (Condition::RowAt { key: key.clone(), version: 2 }, row(n, 3, n + 1))
+            }
+        };
+        Batch { conditions: vec![condition], writes: vec![Write::put(key, row)] }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::UpdateEntry => "update an entry",
+        }
     }
 }
 
@@ -141,15 +168,31 @@ fn times() -> Result<Histogram<u64>, Failed> {
     Ok(Histogram::new(3)?)
 }
 
-/// Each client creates its next row when the last one is done.
+/// All kinds of work on one store, and the rate of the creates.
+async fn all_work(probe: &Probe, rows: u64, clients: u64) -> Result<f64, Failed> {
+    let store = probe.open("store.db")?;
+    let mut creates = 0.0;
+    for work in [Work::Create, Work::Update, Work::UpdateEntry] {
+        let (rate, times) = closed_loop(&store, work, rows, clients).await?;
+        println!("      {} {rate:>7.0}/s  {}", work.name(), quantiles(&times));
+        if work == Work::Create {
+            creates = rate;
+        }
+    }
+    store.close().await?;
+    Ok(creates)
+}
+
+/// Each client takes its next row when it is done with the last one.
 async fn closed_loop(
-    probe: &Probe,
+    store: &Arc<Cached<Sqlite>>,
+    work: Work,
     rows: u64,
     clients: u64,
 ) -> Result<(f64, Histogram<u64>), Failed> {
-    let store = probe.open("store.db")?;
     let next = Arc::new(AtomicU64::new(0));
     let (begun, cpu) = (Instant::now(), cpu_micros(None));
+    let writer = cpu_micros(Some("store-writer"));
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
             let (store, next) = (store.clone(), next.clone());
@@ -161,7 +204,7 @@ async fn closed_loop(
                         return Ok::<_, Failed>(times);
                     }
                     let begun = Instant::now();
-                    store.commit(create(n)).await?;
+                    store.commit(work.batch(n)).await?;
                     times.record(micros(begun.elapsed()))?;
                 }
             })
@@ -173,11 +216,10 @@ async fn closed_loop(
     }
     let rate = rows as f64 / begun.elapsed().as_secs_f64();
     println!(
-        "      store: {:.1} us of processor per row, {:.1} of them the writer's",
+        "      {:.1} us of processor per row, {:.1} of them the writer's",
         (cpu_micros(None) - cpu) / rows as f64,
-        cpu_micros(Some("store-writer")) / rows as f64
+        (cpu_micros(Some("store-writer")) - writer) / rows as f64
     );
-    store.close().await?;
     Ok((rate, all))
 }
 
@@ -193,7 +235,7 @@ async fn open_loop(probe: &Probe, rows: u64, rate: f64) -> Result<Histogram<u64>
         }
         let store = store.clone();
         tasks.push(tokio::spawn(async move {
-            store.commit(create(n)).await?;
+            store.commit(Work::Create.batch(n)).await?;
             Ok::<_, Failed>(due.elapsed())
         }));
     }
@@ -209,7 +251,7 @@ async fn open_loop(probe: &Probe, rows: u64, rate: f64) -> Result<Histogram<u64>
 async fn reads(probe: &Probe) -> Result<(), Failed> {
     const ROWS: u64 = 5_000;
     let store = probe.open("reads.db")?;
-    futures::future::try_join_all((0..ROWS).map(|n| store.commit(create(n)))).await?;
+    futures::future::try_join_all((0..ROWS).map(|n| store.commit(Work::Create.batch(n)))).await?;
     for what in ["miss", "hit"] {
         let begun = Instant::now();
         for n in 0..ROWS {
