@@ -38,7 +38,19 @@ pub(crate) enum Error {
     /// What is measured is not what was meant to be measured.
     #[error("the figures would be wrong: {0}")]
     Wrong(String),
-    #[error("run the raw store")]
+    #[error("commit to a store")]
+    Commit(#[source] bowline_store::CommitError),
+    #[error("read a store")]
+    Store(#[source] bowline_store::StoreError),
+    #[error("ask SQLite")]
+    Sqlite(#[source] rusqlite::Error),
+    #[error("ask PostgreSQL")]
+    Postgres(#[source] tokio_postgres::Error),
+    #[error("run a PostgreSQL server")]
+    PostgresServer(#[source] bowline_testkit::postgres::PostgresError),
+    #[error("open a store on PostgreSQL")]
+    PostgresStore(#[source] bowline_postgres::OpenError),
+    #[error("open a store")]
     Raw(#[source] bowline_store::OpenError),
     #[error("no bench {name:?}; there are: {known}")]
     NoBench { name: String, known: String },

@@ -1,7 +1,7 @@
 //! `bowline-bench`: what Bowline costs, measured on real processes, each figure beside its limit from the same run.
 //!
 //! One file per bench in `benches`; `load` makes requests, `process` runs servers, `bare` is the server with nothing behind
-//! it, `report` prints and writes. `docs/benchmarks.md` says what each bench measures.
+//! it, `stores` are the databases that the bench `store` compares, `report` prints and writes. `docs/benchmarks.md` says what each bench measures.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time on a real runtime")]
 #![expect(
     clippy::print_stdout,
@@ -20,7 +20,9 @@ mod options;
 mod process;
 mod raw;
 mod report;
+mod rows;
 mod stage;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -34,9 +36,10 @@ use stage::Stage;
 async fn main() -> ExitCode {
     let options = Options::parse();
     let run = async {
-        match &options.bare_server {
-            Some(body) => bare::serve(body).await,
-            None => run(&options).await,
+        match (&options.bare_server, &options.resident) {
+            (Some(body), _) => bare::serve(body).await,
+            (None, Some(store)) => stores::resident::run(store).await,
+            (None, None) => run(&options).await,
         }
     };
     // Dropping the run ends the servers and removes the data.

@@ -26,9 +26,15 @@ pub(crate) struct Options {
     /// Watches of the bench `idle`
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) watches: u32,
+    /// Resources in the largest store of the bench `store`
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(10_000..=100_000_000))]
+    pub(crate) resources: u64,
     /// Be the server that the benches compare with
     #[arg(long, hide = true, value_name = "BODY_FILE")]
     pub(crate) bare_server: Option<PathBuf>,
+    /// Be the process whose memory the bench `store` measures
+    #[arg(long, hide = true, value_name = "STORE_FILE")]
+    pub(crate) resident: Option<PathBuf>,
 }
 
 impl Options {

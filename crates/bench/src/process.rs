@@ -75,11 +75,7 @@ impl Server {
 
     /// Memory that the process has resident, in bytes.
     pub(crate) fn resident(&self) -> Result<u64, Error> {
-        let status = read_proc(&self.child.id().to_string(), "status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib =
-            line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        kib.map(|kib| kib * 1024).ok_or_else(|| Error::Wrong("no VmRSS of the server".to_owned()))
+        resident(&self.child.id().to_string())
     }
 
     /// Asks the server to stop and waits for its end.
@@ -131,6 +127,14 @@ fn ready_line(
 /// CPU time of this process.
 pub(crate) fn own_cpu() -> Result<Duration, Error> {
     cpu("self")
+}
+
+/// Memory that a process (`self`: this one) has resident, in bytes.
+pub(crate) fn resident(pid: &str) -> Result<u64, Error> {
+    let status = read_proc(pid, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| Error::Wrong(format!("no VmRSS of process {pid}")))
 }
 
 fn cpu(pid: &str) -> Result<Duration, Error> {

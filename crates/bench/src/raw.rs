@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::item::{self, PROJECT};
 use crate::process::own_cpu;
+use crate::rows;
 use crate::stage::Stage;
 
 /// Rows of the run that finds out how many fit into the time.
@@ -51,7 +52,7 @@ async fn run(stage: &Stage, body: &Bytes, options: BaselineOptions) -> Result<Ra
     let cpu = own_cpu()?;
     let took = tokio::task::spawn_blocking(move || {
         create_rows(&path, options, &Seams::real(), |n| {
-            let row = Row { version: n + 1, body: body.clone(), aside: Bytes::new() };
+            let row = Row { id: rows::id(n), ..Row::new(n + 1, body.clone()) };
             (item::name(PROJECT, n), row)
         })
     });

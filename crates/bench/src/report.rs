@@ -1,5 +1,6 @@
 //! Figures: what was measured, beside its goal and its limit; as a table for people and as JSON for tools.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -21,7 +22,7 @@ pub(crate) enum Better {
 /// One line of a report. `goal` and `limit` are in the unit of `value`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    pub(crate) metric: &'static str,
+    pub(crate) metric: Cow<'static, str>,
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
     pub(crate) better: Better,
@@ -35,15 +36,23 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    pub(crate) fn higher(metric: &'static str, value: f64, unit: &'static str) -> Self {
-        Self::new(metric, value, unit, Better::Higher)
+    pub(crate) fn higher(
+        metric: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+    ) -> Self {
+        Self::new(metric.into(), value, unit, Better::Higher)
     }
 
-    pub(crate) fn lower(metric: &'static str, value: f64, unit: &'static str) -> Self {
-        Self::new(metric, value, unit, Better::Lower)
+    pub(crate) fn lower(
+        metric: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+    ) -> Self {
+        Self::new(metric.into(), value, unit, Better::Lower)
     }
 
-    fn new(metric: &'static str, value: f64, unit: &'static str, better: Better) -> Self {
+    fn new(metric: Cow<'static, str>, value: f64, unit: &'static str, better: Better) -> Self {
         let (goal, limit, ratio) = (None, None, None);
         Self { metric, value: round(value), unit, better, goal, limit, ratio, note: String::new() }
     }
@@ -125,7 +134,7 @@ fn table(figures: &[Figure]) -> Table {
         };
         let goal = figure.goal.map_or_else(String::new, |goal| format!("{sign} {goal}"));
         table.add_row([
-            figure.metric,
+            &*figure.metric,
             &figure.value.to_string(),
             figure.unit,
             &goal,

@@ -83,6 +83,11 @@ impl Stage {
         &self.program
     }
 
+    /// This program, to be run with other flags.
+    pub(crate) fn own_program(&self) -> &Path {
+        &self.own_program
+    }
+
     /// `bowline up` with the bench service, its data in the folder `data` of the working directory.
     pub(crate) async fn bowline(&self, data: &str) -> Result<Server, Error> {
         self.bowline_with(&self.path("service"), data).await

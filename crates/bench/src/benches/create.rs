@@ -32,8 +32,8 @@ const GOAL_P99_MS: f64 = 25.0;
 const FLUSHES: usize = 300;
 
 /// A closed loop of creates.
-struct Round {
-    outcome: Outcome,
+pub(super) struct Round {
+    pub(super) outcome: Outcome,
     /// CPU time of the server per create, in microseconds.
     server_cpu: f64,
 }
@@ -55,7 +55,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     for _ in 0..options.rounds {
         for crowd in &mut crowds {
             crowd.raw.push(raw::rate(stage, &body, crowd.clients, time).await?);
-            crowd.ours.push(peak(stage, crowd.clients, time).await?);
+            crowd.ours.push(peak(stage, crowd.clients, WARM_UP, time).await?);
         }
     }
     let rate = |crowd: &Crowd| median(crowd.ours.iter().map(|r| r.outcome.per_second()));
@@ -82,7 +82,12 @@ async fn stored_body(stage: &Stage) -> Result<Bytes, Error> {
 }
 
 /// Creates as fast as `clients` can, on a server with an empty store.
-async fn peak(stage: &Stage, clients: usize, time: Duration) -> Result<Round, Error> {
+pub(super) async fn peak(
+    stage: &Stage,
+    clients: usize,
+    warm_up: Duration,
+    time: Duration,
+) -> Result<Round, Error> {
     let server = stage.bowline("create").await?;
     let client = Client::connect(server.url(), CONNECTIONS).await?;
     let maker = Maker::fit(&client).await?;
@@ -97,7 +102,7 @@ async fn peak(stage: &Stage, clients: usize, time: Duration) -> Result<Round, Er
                 .map_err(Error::call(item::CREATE))
         }
     };
-    closed(clients, WARM_UP, &next, create.clone()).await?;
+    closed(clients, warm_up, &next, create.clone()).await?;
     let cpu = server.cpu()?;
     let outcome = closed(clients, time, &next, create).await?;
     let cpu = server.cpu()? - cpu;

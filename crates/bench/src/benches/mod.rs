@@ -5,6 +5,7 @@ mod get;
 mod idle;
 mod list;
 mod start;
+mod store;
 mod watch;
 
 use crate::error::Error;
@@ -13,7 +14,7 @@ use crate::report::Figure;
 use crate::stage::Stage;
 
 /// In the order in which they run.
-const NAMES: [&str; 6] = ["get", "list", "create", "watch", "idle", "start"];
+const NAMES: [&str; 7] = ["get", "list", "create", "watch", "idle", "start", "store"];
 
 /// The benches that were asked for, all of them if none was.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>, Error> {
@@ -40,6 +41,7 @@ pub(crate) async fn run(
         "create" => create::run(stage, options).await,
         "watch" => watch::run(stage, options).await,
         "idle" => idle::run(stage, options).await,
+        "store" => store::run(stage, options).await,
         _ => start::run(stage, options).await,
     }
 }

@@ -24,6 +24,9 @@ const ORDER: &[&str] = &[
 /// Uses `base` alone, so that every crate can use it in its tests.
 const TESTKIT: &str = "bowline-testkit";
 
+/// Starts servers to compare with as tests do.
+const BENCH: &str = "bowline-bench";
+
 /// One line of a dependency table.
 struct Dependency<'a> {
     line: usize,
@@ -57,7 +60,8 @@ pub(crate) fn unpinned(tree: &Tree) -> Vec<String> {
 
 fn forbidden(package: &str, dependency: &Dependency<'_>) -> Option<String> {
     if dependency.name == TESTKIT {
-        return (!dependency.dev).then(|| format!("{TESTKIT} is for tests only"));
+        let may = dependency.dev || package == BENCH;
+        return (!may).then(|| format!("{TESTKIT} is for tests and benches only"));
     }
     if package == TESTKIT {
         let base = dependency.name == "bowline-base";
