@@ -10,6 +10,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use prost_reflect::DynamicMessage;
 
+use crate::engine::explain::Explain;
+
 /// What a transport knows about a request besides its message.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
@@ -19,6 +21,8 @@ pub struct Context {
     pub client: Arc<str>,
     /// Headers that the engine looks at, lower-case (`cache-control`, `x-request-id`).
     pub headers: Vec<(String, String)>,
+    /// Where a list says how it was read, if the client asked for it; transports hand it on as a header.
+    pub explain: Explain,
 }
 
 /// An answer: encoded messages of the method's output type, so that stored bytes pass through undecoded.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::contract::{
-    Batch, CommitError, Condition, Extract, Key, NameRange, NamedRow, Row, Snapshot, StoreError,
-    Table, Value, Version, Write,
+    Backend, Batch, CommitError, Condition, Extract, Key, NameRange, NamedRow, Row, Snapshot,
+    StoreError, Table, Value, Version, Write,
 };
 use crate::incarnation::{Incarnation, TurnError, processes};
 use crate::layout;
@@ -159,8 +159,17 @@ fn table_of(name: &str) -> Option<Table> {
 }
 
 /// Raised by every registration, so that a pass can begin on the condition that nobody came in meanwhile.
-fn registrations() -> Key {
+fn registrations_key() -> Key {
     Key { table: layout::common("~index"), name: "~registrations".into() }
+}
+
+/// A number that every registration of a process raises: while it stays, nothing that was ready is taken back.
+///
+/// # Errors
+/// What reading fails with.
+pub async fn registrations(backend: &Arc<dyn Backend>) -> Result<Version, StoreError> {
+    let (row, _) = backend.get(&registrations_key()).await?;
+    Ok(row.map_or(0, |row| row.version))
 }
 
 fn at_version(key: Key, row: Option<&Row>) -> Condition {
@@ -191,8 +200,8 @@ pub(crate) async fn registration(
         }
     }
     let version = registered.as_ref().map_or(0, |row| row.version);
-    batch.conditions.push(at_version(registrations(), registered.as_ref()));
-    batch.writes.push(Write::put(registrations(), Row::new(version + 1, "")));
+    batch.conditions.push(at_version(registrations_key(), registered.as_ref()));
+    batch.writes.push(Write::put(registrations_key(), Row::new(version + 1, "")));
     Ok(batch)
 }
 
@@ -300,7 +309,7 @@ async fn begin_pass(
     if !rows.iter().all(|(_, row)| keeps_all(row)) {
         return Ok(None);
     }
-    let key = registrations();
+    let key = registrations_key();
     let row = snapshot.batch_get(std::slice::from_ref(&key)).await?.into_iter().next().flatten();
     Ok(Some((Pass { what, after: String::new() }, at_version(key, row.as_ref()))))
 }

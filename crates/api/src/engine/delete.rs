@@ -30,6 +30,7 @@ impl Engine {
         }
         let key = route.resource.key(&name);
         for _ in 0..self.limits.write_attempts_max {
+            let turn = route.deployment.begin().await?;
             let found = route.deployment.backend.get(&key).await;
             let (row, _) = found.map_err(|error| errors::store(&error))?;
             let Some(row) = row else {
@@ -47,7 +48,8 @@ impl Engine {
             }
             let conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
             let writes = vec![Write::Remove { key: key.clone() }];
-            match self.commit(route, conditions, writes, idempotent.as_ref(), &answer).await? {
+            match self.commit(route, turn, conditions, writes, idempotent.as_ref(), &answer).await?
+            {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
                 Outcome::Lost => {}

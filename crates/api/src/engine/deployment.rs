@@ -1,10 +1,15 @@
-//! One service's running part of the engine: its backend and the reader of its change log.
+//! One service's running part of the engine: its backend, the reader of its change log, its types, this process in it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use bowline_base::Seams;
-use bowline_store::Backend;
+use bowline_base::{Seams, Status, chain};
+use bowline_store::incarnation::{Incarnation, Turn};
+use bowline_store::upkeep::{Keeps, READABLE};
+use bowline_store::{Backend, Table};
 
+use super::shape::Shape;
+use super::{errors, upkeep};
 use crate::limits::Limits;
 use crate::watch::Hub;
 
@@ -13,16 +18,49 @@ pub struct Deployment {
     pub service: Arc<str>,
     pub backend: Arc<dyn Backend>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) incarnation: Arc<Incarnation>,
+    pub(crate) shapes: HashMap<Table, Arc<Shape>>,
 }
 
 impl Deployment {
     pub(crate) fn start(
         service: &str,
         backend: Arc<dyn Backend>,
+        shapes: HashMap<Table, Arc<Shape>>,
         seams: &Seams,
         limits: &Limits,
     ) -> Arc<Self> {
         let hub = Hub::start(backend.clone(), seams, limits.watch_queue_max);
-        Arc::new(Self { service: service.into(), backend, hub })
+        let keeps = keeps(&shapes, backend.wants_readable());
+        let incarnation = Incarnation::new(backend.clone(), seams.clone(), keeps);
+        let deployment =
+            Arc::new(Self { service: service.into(), backend, hub, incarnation, shapes });
+        upkeep::start(&deployment, seams);
+        deployment
     }
+
+    /// Begins a save, before anything is read for it.
+    pub(crate) async fn begin(&self) -> Result<Turn, Status> {
+        self.incarnation.begin().await.map_err(|error| errors::commit(&error))
+    }
+
+    /// Takes this process out of the store and closes it.
+    pub(crate) async fn close(&self) {
+        self.incarnation.close().await;
+        if let Err(error) = self.backend.close().await {
+            tracing::error!(service = %self.service, error = %chain(&error), "close store");
+        }
+    }
+}
+
+/// What this process derives from every row that it writes.
+fn keeps(shapes: &HashMap<Table, Arc<Shape>>, wants_readable: bool) -> Keeps {
+    let mut keeps = Keeps::default();
+    for (table, shape) in shapes {
+        if wants_readable {
+            keeps.add(table.clone(), READABLE);
+        }
+        shape.indexes.iter().for_each(|index| keeps.add(table.clone(), index.name()));
+    }
+    keeps
 }

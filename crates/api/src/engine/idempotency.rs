@@ -5,6 +5,7 @@
 
 use bowline_base::{Reason, Status};
 use bowline_resource::value::fingerprint;
+use bowline_store::incarnation::{Turn, TurnError};
 use bowline_store::{Batch, CommitError, Condition, Key, Row, Table, Write, layout};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -77,10 +78,11 @@ impl Engine {
         Err(Status::new(Reason::RequestIdReused, message))
     }
 
-    /// Commits `writes` under `conditions`, and `answer` beside them if the request has an id.
+    /// Commits `writes` under `conditions` for the save that `turn` is, and `answer` beside them if the request has an id.
     pub(crate) async fn commit(
         &self,
         route: &Route,
+        turn: Turn,
         conditions: Vec<Condition>,
         writes: Vec<Write>,
         idempotent: Option<&Idempotent>,
@@ -97,16 +99,22 @@ impl Engine {
         if batch.writes.is_empty() {
             return Ok(Outcome::Committed);
         }
-        match route.deployment.backend.commit(batch).await {
+        match turn.commit(batch).await {
             Ok(_) => Ok(Outcome::Committed),
-            Err(CommitError::ConditionFailed { condition }) if condition < n_own => {
+            // Ids are made anew with every attempt, and this process registers anew if it was taken for dead.
+            Err(TurnError::Lost | TurnError::Commit(CommitError::IdTaken { .. })) => {
                 Ok(Outcome::Lost)
             }
-            Err(CommitError::ConditionFailed { .. }) => {
+            Err(TurnError::Commit(CommitError::ConditionFailed { condition }))
+                if condition < n_own =>
+            {
+                Ok(Outcome::Lost)
+            }
+            Err(TurnError::Commit(CommitError::ConditionFailed { .. })) => {
                 let answer = self.answer_before(route, idempotent).await?;
                 Ok(answer.map_or(Outcome::Lost, Outcome::Answered))
             }
-            Err(error) => Err(errors::commit(&error)),
+            Err(TurnError::Commit(error)) => Err(errors::commit(&error)),
         }
     }
 }

@@ -7,18 +7,25 @@ mod actions;
 mod delete;
 mod deployment;
 pub(crate) mod errors;
+pub mod explain;
 mod hooks;
 mod idempotency;
-pub(crate) mod list;
+mod list;
 mod new_name;
+pub(crate) mod page;
+mod plan;
+mod race;
 mod read;
 mod readable;
 pub(crate) mod request;
 mod respond;
+mod rows;
 mod save;
 pub(crate) mod select;
 mod shape;
+mod sink;
 mod sweep;
+mod upkeep;
 mod validate;
 mod well_formed;
 
@@ -27,8 +34,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Seams, Status};
-use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Verb};
-use bowline_store::Backend;
+use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Service, Verb};
+use bowline_store::{Backend, Table};
 use bytes::Bytes;
 use prost_reflect::DynamicMessage;
 
@@ -88,8 +95,9 @@ impl Engine {
                 return Err(StartError::NoSuchKind { kind: kind.clone() });
             }
         }
-        let deployments = start_deployments(&parts)?;
-        let routes = routes(&parts.registry, &deployments);
+        let shapes = shapes(&parts.registry);
+        let deployments = start_deployments(&parts, &shapes)?;
+        let routes = routes(&parts.registry, &deployments, &shapes);
         let watches = Watches::new(parts.limits.watches_per_client_max);
         let engine = Arc::new(Self {
             registry: parts.registry,
@@ -136,9 +144,7 @@ impl Engine {
     pub async fn close(&self) {
         self.watches.close();
         for deployment in &self.deployments {
-            if let Err(error) = deployment.backend.close().await {
-                tracing::error!(service = %deployment.service, error = %bowline_base::chain(&error), "close store");
-            }
+            deployment.close().await;
         }
     }
 
@@ -156,7 +162,7 @@ impl Engine {
         match route.binding.verb {
             Verb::Get => self.get(route, request).await.map(Reply::Unary),
             Verb::BatchGet => self.batch_get(route, request).await.map(Reply::Unary),
-            Verb::List => self.list(route, request).await.map(Reply::Unary),
+            Verb::List => self.list(route, request, &context).await.map(Reply::Unary),
             Verb::Create => self.create(route, request).await.map(Reply::Unary),
             Verb::Update => self.update(route, request).await.map(Reply::Unary),
             Verb::Delete => self.delete(route, request).await.map(Reply::Unary),
@@ -229,33 +235,69 @@ fn check_action(registry: &Registry, path: &str) -> Result<(), StartError> {
     }
 }
 
-fn start_deployments(parts: &Parts) -> Result<Vec<Arc<Deployment>>, StartError> {
+/// By kind and version.
+type Shapes = HashMap<(String, String), Arc<shape::Shape>>;
+
+fn shapes(registry: &Registry) -> Shapes {
+    let of_methods = registry.methods.values().filter_map(|method| match &method.role {
+        Role::Standard(binding) => Some(&binding.resource),
+        Role::Action { .. } => None,
+    });
+    let mut shapes = Shapes::new();
+    for ty in registry.all_types().chain(of_methods) {
+        let shape = shapes.entry(shape_key(ty));
+        shape.or_insert_with(|| Arc::new(shape::Shape::of(ty)));
+    }
+    shapes
+}
+
+fn shape_key(ty: &ResourceType) -> (String, String) {
+    (ty.kind.clone(), ty.version.clone())
+}
+
+/// The types whose resources are in the store of `service`.
+fn shapes_of(
+    registry: &Registry,
+    service: &Service,
+    shapes: &Shapes,
+) -> HashMap<Table, Arc<shape::Shape>> {
+    let declared = service.versions.iter().flat_map(|version| &version.types);
+    let served = registry.methods.values().filter(|method| *method.service == service.name);
+    let served = served.filter_map(|method| match &method.role {
+        Role::Standard(binding) => Some(&binding.resource),
+        Role::Action { .. } => None,
+    });
+    let found = declared.chain(served).filter_map(|ty| shapes.get(&shape_key(ty)));
+    found.map(|shape| (shape.table.clone(), shape.clone())).collect()
+}
+
+fn start_deployments(parts: &Parts, shapes: &Shapes) -> Result<Vec<Arc<Deployment>>, StartError> {
     let services = parts.registry.services.iter();
     services
         .map(|service| {
             let backend = parts.backends.get(&service.name).cloned();
             let backend =
                 backend.ok_or_else(|| StartError::NoBackend { service: service.name.clone() })?;
-            Ok(Deployment::start(&service.name, backend, &parts.seams, &parts.limits))
+            let shapes = shapes_of(&parts.registry, service, shapes);
+            Ok(Deployment::start(&service.name, backend, shapes, &parts.seams, &parts.limits))
         })
         .collect()
 }
 
-fn routes(registry: &Registry, deployments: &[Arc<Deployment>]) -> HashMap<String, Arc<Route>> {
-    let mut shapes: HashMap<(String, String), Arc<shape::Shape>> = HashMap::new();
-    let mut shape_of = |ty: &Arc<ResourceType>| {
-        let key = (ty.kind.clone(), ty.version.clone());
-        shapes.entry(key).or_insert_with(|| Arc::new(shape::Shape::of(ty))).clone()
-    };
+fn routes(
+    registry: &Registry,
+    deployments: &[Arc<Deployment>],
+    shapes: &Shapes,
+) -> HashMap<String, Arc<Route>> {
     let mut routes = HashMap::new();
     for method in registry.methods.values() {
         let Role::Standard(binding) = &method.role else { continue };
-        let Some(deployment) = deployments.iter().find(|d| *d.service == *method.service) else {
-            continue;
-        };
+        let deployment = deployments.iter().find(|d| *d.service == *method.service);
+        let shape = shapes.get(&shape_key(&binding.resource));
+        let (Some(deployment), Some(shape)) = (deployment, shape) else { continue };
         let route = Route {
             binding: binding.clone(),
-            resource: shape_of(&binding.resource),
+            resource: shape.clone(),
             deployment: deployment.clone(),
         };
         routes.insert(method.path.clone(), Arc::new(route));

@@ -80,6 +80,7 @@ impl Engine {
         let ty = &route.resource.ty;
         let backend = &route.deployment.backend;
         for _ in 0..self.limits.write_attempts_max {
+            let turn = route.deployment.begin().await?;
             let name = new_name.make(ty, &self.seams)?;
             // Above any version that the name ever had, as long as it is not removed once more meanwhile.
             let head = *backend.head().borrow();
@@ -95,7 +96,8 @@ impl Engine {
                 Condition::NotRemovedSince { key: key.clone(), since: head },
             ];
             let writes = vec![prepared.put(key.clone())];
-            match self.commit(route, conditions, writes, idempotent.as_ref(), &answer).await? {
+            match self.commit(route, turn, conditions, writes, idempotent.as_ref(), &answer).await?
+            {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
                 Outcome::Lost => {
@@ -148,7 +150,8 @@ impl Engine {
             return Err(errors::limit("the resource", len, max, "bytes"));
         }
         let Identity { id, version } = identity;
-        let row = Row { id, aside, ..Row::new(version, body) };
+        let extract = route.resource.extract(&document);
+        let row = Row { id, aside, extract, ..Row::new(version, body) };
         Ok(Prepared { row, readable: readable::of(&route.deployment, &document) })
     }
 
@@ -188,6 +191,7 @@ impl Engine {
         let change = Change::of(ty, &request, resource)?;
         let key = route.resource.key(&name);
         for _ in 0..self.limits.write_attempts_max {
+            let turn = route.deployment.begin().await?;
             let found = route.deployment.backend.get(&key).await;
             let (row, _) = found.map_err(|error| errors::store(&error))?;
             let Some(row) = row else {
@@ -208,7 +212,8 @@ impl Engine {
             let conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
             let put = prepared.map(|p| p.put(key.clone()));
             let writes = put.into_iter().collect();
-            match self.commit(route, conditions, writes, idempotent.as_ref(), &answer).await? {
+            match self.commit(route, turn, conditions, writes, idempotent.as_ref(), &answer).await?
+            {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
                 Outcome::Lost => {}

@@ -2,22 +2,41 @@
 
 use std::sync::Arc;
 
+use bowline_resource::document::Document;
+use bowline_resource::index::DeclaredIndex;
 use bowline_schema::model::ResourceType;
-use bowline_store::{Key, Table};
+use bowline_store::{Extract, Index, Key, Table, layout};
 
-/// A type with its table.
+/// A type with its table and its indexes.
 pub(crate) struct Shape {
     pub(crate) ty: Arc<ResourceType>,
     pub(crate) table: Table,
+    pub(crate) indexes: Vec<DeclaredIndex>,
 }
 
 impl Shape {
     pub(crate) fn of(ty: &Arc<ResourceType>) -> Self {
-        let table = Table { namespace: ty.version.as_str().into(), kind: ty.kind.as_str().into() };
-        Self { ty: ty.clone(), table }
+        let table = layout::resources(&ty.version, &ty.kind);
+        Self { ty: ty.clone(), table, indexes: DeclaredIndex::of_type(ty) }
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {
         Key { table: self.table.clone(), name: name.into() }
+    }
+
+    /// One of the indexes, as the store knows it.
+    pub(crate) fn stored_index(&self, index: &DeclaredIndex) -> Index {
+        Index { namespace: self.table.namespace.clone(), name: index.name().into() }
+    }
+
+    /// What conditions and indexes look at in a resource.
+    pub(crate) fn extract(&self, document: &Document) -> Extract {
+        let mut extract = Extract::builder();
+        for index in &self.indexes {
+            for value in index.values(document) {
+                extract = extract.entry(index.name(), value.into());
+            }
+        }
+        extract.build()
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bowline_store::{Backend, Batch, Condition, Key, NameRange, StoreError, Write};
+use bowline_store::incarnation::{Incarnation, TurnError};
+use bowline_store::{Batch, CommitError, Condition, Key, NameRange, StoreError, Write};
 
 use super::{Engine, idempotency};
 
@@ -26,8 +27,8 @@ async fn run(engine: Weak<Engine>, clock: Arc<dyn bowline_base::Clock>) {
             i64::try_from(engine.limits.request_id_lifetime.as_secs()).unwrap_or(i64::MAX);
         let oldest = clock.now().as_second().saturating_sub(lifetime);
         for deployment in &engine.deployments {
-            match sweep(&deployment.backend, oldest).await {
-                Ok(()) | Err(StoreError::Closed) => {}
+            match sweep(&deployment.incarnation, oldest).await {
+                Ok(()) | Err(CommitError::Store(StoreError::Closed)) => {}
                 Err(error) => {
                     tracing::warn!(error = %bowline_base::chain(&error), "sweep answers to request ids");
                 }
@@ -37,11 +38,12 @@ async fn run(engine: Weak<Engine>, clock: Arc<dyn bowline_base::Clock>) {
 }
 
 /// Removes answers that were written before `oldest` (seconds since 1970).
-async fn sweep(backend: &Arc<dyn Backend>, oldest: i64) -> Result<(), StoreError> {
+async fn sweep(incarnation: &Arc<Incarnation>, oldest: i64) -> Result<(), CommitError> {
     let table = idempotency::table();
     let mut range = NameRange { table: table.clone(), from: String::new(), to: None };
     loop {
-        let rows = backend.snapshot().await?.scan(&range, ROWS, false).await?;
+        let turn = incarnation.begin().await?;
+        let rows = incarnation.backend().snapshot().await?.scan(&range, ROWS, false).await?;
         let old = rows.iter().filter(|(_, row)| {
             idempotency::written_at(&row.aside).is_none_or(|written| written < oldest)
         });
@@ -53,8 +55,8 @@ async fn sweep(backend: &Arc<dyn Backend>, oldest: i64) -> Result<(), StoreError
         }
         if !batch.writes.is_empty() {
             // Nobody else removes answers, and they are never changed: a lost race only delays the sweep.
-            if let Err(bowline_store::CommitError::Store(error)) = backend.commit(batch).await {
-                return Err(error);
+            if let Err(TurnError::Commit(CommitError::Store(error))) = turn.commit(batch).await {
+                return Err(error.into());
             }
         }
         match rows.last() {
@@ -66,7 +68,7 @@ async fn sweep(backend: &Arc<dyn Backend>, oldest: i64) -> Result<(), StoreError
 
 #[cfg(test)]
 mod tests {
-    use bowline_store::Row;
+    use bowline_store::{Backend, Row};
     use bytes::{BufMut, BytesMut};
 
     use super::*;
@@ -85,7 +87,9 @@ mod tests {
             batch.writes.push(Write::put(key, row));
         }
         backend.commit(batch).await.unwrap();
-        sweep(&backend, 590).await.unwrap();
+        let seams = bowline_base::Seams::real();
+        let process = Incarnation::new(backend.clone(), seams, Default::default());
+        sweep(&process, 590).await.unwrap();
         let range = NameRange { table, from: String::new(), to: None };
         let left = backend.snapshot().await.unwrap().scan(&range, 1000, false).await.unwrap();
         assert_eq!(left.iter().map(|(name, _)| &**name).next(), Some("0590"));

@@ -13,11 +13,13 @@ use futures::future::{BoxFuture, Either};
 use futures::stream::{BoxStream, StreamExt};
 use prost_reflect::DynamicMessage;
 use tonic::body::Body;
+use tonic::metadata::MetadataValue;
 use tonic::server::{Grpc, ServerStreamingService, UnaryService};
 use tonic::{Request, Response};
 
 use super::codec::BytesCodec;
 use crate::engine::Engine;
+use crate::engine::explain::{Explain, HEADER};
 use crate::handler::{Context, Handler, Reply};
 use crate::wire_errors::to_tonic;
 
@@ -98,8 +100,10 @@ impl UnaryService<Bytes> for Call {
         }
         let call = self.clone();
         Either::Right(Box::pin(async move {
-            match call.run(request).await {
-                Ok(Reply::Unary(bytes)) => Ok(Response::new(bytes)),
+            let context = context(&request);
+            let explain = context.explain.clone();
+            match call.run(request, context).await {
+                Ok(Reply::Unary(bytes)) => Ok(explained(Response::new(bytes), &explain)),
                 Ok(Reply::Stream(_)) => Err(tonic::Status::internal("answer is a stream")),
                 Err(status) => Err(to_tonic(&status)),
             }
@@ -115,7 +119,8 @@ impl ServerStreamingService<Bytes> for Call {
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let call = self.clone();
         Box::pin(async move {
-            let messages = match call.run(request).await {
+            let context = context(&request);
+            let messages = match call.run(request, context).await {
                 Ok(Reply::Stream(messages)) => messages,
                 Ok(Reply::Unary(bytes)) => futures::stream::iter([Ok(bytes)]).boxed(),
                 Err(status) => return Err(to_tonic(&status)),
@@ -126,8 +131,7 @@ impl ServerStreamingService<Bytes> for Call {
 }
 
 impl Call {
-    async fn run(&self, request: Request<Bytes>) -> Result<Reply, Status> {
-        let context = context(&request);
+    async fn run(&self, request: Request<Bytes>, context: Context) -> Result<Reply, Status> {
         let message = decode(&self.method, request.get_ref())?;
         self.engine.call(&self.method, message, context).await
     }
@@ -157,7 +161,16 @@ fn context(request: &Request<Bytes>) -> Context {
         deadline: text("grpc-timeout").and_then(timeout),
         client: client.map_or_else(|| "unknown".into(), |address| address.0.clone()),
         headers: headers.collect(),
+        explain: Explain::of_header(text(HEADER)),
     }
+}
+
+/// The answer, with how it was found if the client wanted to know.
+fn explained(mut response: Response<Bytes>, explain: &Explain) -> Response<Bytes> {
+    if let Some(value) = explain.header().and_then(|text| MetadataValue::try_from(text).ok()) {
+        response.metadata_mut().insert(HEADER, value);
+    }
+    response
 }
 
 /// Reads `grpc-timeout`: up to 8 digits and a unit.

@@ -35,6 +35,7 @@ pub use json_write::{WriteOptions, message_to_json};
 pub use site::Served;
 
 use crate::engine::Engine;
+use crate::engine::explain::{Explain, HEADER};
 use crate::handler::{Context, Handler, Reply};
 use crate::limits::Limits;
 use cors::Cors;
@@ -169,9 +170,17 @@ impl Router {
             deadline: (!method.descriptor.is_server_streaming()).then_some(deadline),
             client,
             headers: forwarded(&head.headers),
+            explain: explain(&head.headers),
         };
+        let explain = context.explain.clone();
         match self.handler.call(method, request, context).await? {
-            Reply::Unary(encoded) => Ok(respond::unary(method, rule, encoded, system.write)?),
+            Reply::Unary(encoded) => {
+                let mut response = respond::unary(method, rule, encoded, system.write)?;
+                if let Some(Ok(value)) = explain.header().map(HeaderValue::from_str) {
+                    response.headers_mut().insert(HEADER, value);
+                }
+                Ok(response)
+            }
             Reply::Stream(messages) => {
                 let form = if system.events { Form::Events } else { Form::Lines };
                 let seams = self.seams.clone();
@@ -263,6 +272,11 @@ fn forwarded(headers: &HeaderMap) -> Vec<(String, String)> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let pair = |name: &&str| value(name).map(|value| ((*name).to_owned(), value.to_owned()));
     FORWARDED_HEADERS.iter().filter_map(pair).collect()
+}
+
+/// Whether the client wants to know how a list was read.
+fn explain(headers: &HeaderMap) -> Explain {
+    Explain::of_header(headers.get(HEADER).and_then(|value| value.to_str().ok()))
 }
 
 /// A browser that reconnects to a stream of events says the last `id:` that it saw: the resume token.

@@ -15,7 +15,7 @@ use super::message::{Event, Marks, WatchShape};
 use super::open;
 use super::registry::OpenWatch;
 use super::stateless::closing;
-use crate::engine::list::{Page, PageQuery, PageRow};
+use crate::engine::page::{Page, PageQuery, PageRow};
 use crate::engine::request::Request;
 use crate::engine::select::Selection;
 use crate::engine::{Engine, Route};

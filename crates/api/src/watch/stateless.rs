@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
 use bowline_resource::page::ResumeToken;
-use bowline_store::{NameRange, NamedRow, Position};
+use bowline_store::Position;
 use bytes::Bytes;
 
 use super::feed::{Feed, Step};
@@ -17,8 +17,9 @@ use super::hub::Delivery;
 use super::message::{Event, Marks, WatchShape};
 use super::registry::OpenWatch;
 use super::select::effect;
+use crate::engine::page::PageQuery;
 use crate::engine::select::Selection;
-use crate::engine::{Engine, Route, errors};
+use crate::engine::{Engine, Route};
 
 /// Rows read at once for a snapshot.
 const SNAPSHOT_ROWS: usize = 256;
@@ -80,39 +81,19 @@ impl Stateless {
 
     async fn read_snapshot(&mut self, after: Option<String>) -> Result<(), Status> {
         let is_first = after.is_none();
-        let scope = &self.selection.scope;
-        let range = NameRange {
-            table: self.route.resource.table.clone(),
-            // The smallest name after `x` by bytes is `x` followed by NUL.
-            from: after.map_or_else(|| scope.prefix().to_owned(), |name| name + "\0"),
-            to: bowline_resource::name::prefix_end(scope.prefix()),
-        };
-        let backend = &self.route.deployment.backend;
-        let failed = |error| errors::store(&error);
-        let mut snapshot = backend.snapshot().await.map_err(failed)?;
-        let rows = snapshot.scan(&range, SNAPSHOT_ROWS, false).await.map_err(failed)?;
-        let position = snapshot.position();
-        drop(snapshot);
+        let query = PageQuery::by_name(after.as_deref(), SNAPSHOT_ROWS);
+        let page = self.engine.read_page(&self.route, &self.selection, &query).await?;
         if is_first {
-            self.feed.restart_at(position);
+            self.feed.restart_at(page.position);
         }
-        self.phase = if rows.len() < SNAPSHOT_ROWS {
-            Phase::CatchUp { until: position }
-        } else {
-            Phase::Snapshot { after: rows.last().map(|(name, _)| name.as_ref().to_owned()) }
+        self.phase = match page.rows.last() {
+            Some(last) if page.has_more => Phase::Snapshot { after: Some(last.name.to_string()) },
+            _ => Phase::CatchUp { until: page.position },
         };
-        let events = self.rows_in_view(&rows)?;
+        let current = page.rows.into_iter().map(|row| Event::Current { body: row.body });
+        let events: Vec<Event> = current.collect();
         self.shape.queue(&events, self.chunk, &Marks::default(), &mut self.out);
         Ok(())
-    }
-
-    fn rows_in_view(&self, rows: &[NamedRow]) -> Result<Vec<Event>, Status> {
-        let bodies = rows.iter().map(|(name, row)| self.selection.view_row(name, row));
-        let current = bodies.filter_map(|body| match body {
-            Ok(body) => body.map(|body| Ok(Event::Current { body })),
-            Err(status) => Some(Err(status)),
-        });
-        current.collect()
     }
 
     /// Sends some of the changes since the snapshot began; the first cut after all of its pages is current.

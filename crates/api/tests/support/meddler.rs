@@ -31,7 +31,8 @@ impl Backend for Meddler {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position, CommitError> {
-        let is_resource = |write: &Write| matches!(write, Write::Put { key, .. } if !key.table.is_internal());
+        let is_resource =
+            |write: &Write| matches!(write, Write::Put { key, .. } if !key.table.is_internal());
         let is_save = batch.writes.iter().any(is_resource);
         if is_save && self.makes_and_removes.swap(false, Ordering::SeqCst) {
             for write in batch.writes.iter().filter(|write| is_resource(write)) {

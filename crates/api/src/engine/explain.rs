@@ -1,0 +1,113 @@
+//! How a list found its rows, for people: the header `bowline-explain` on a request asks for it, the same on the answer has it.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::Serialize;
+
+/// The header, of requests (`true`) and of answers (JSON).
+pub const HEADER: &str = "bowline-explain";
+
+/// How one list was read.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Explained {
+    /// Rows on the page.
+    pub rows_returned: usize,
+    /// Rows that the store gave, over all ways.
+    pub rows_looked_at: usize,
+    /// The ways that were taken, side by side if several.
+    pub ways: Vec<ExplainedWay>,
+}
+
+/// One way to the rows.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ExplainedWay {
+    /// `names`, `points` or `ranges`.
+    pub way: &'static str,
+    /// What it was for: `page` or `count`.
+    pub reads: &'static str,
+    /// The path of the index; none along names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// What narrows it: conditions of the filter, or the beginning of the names.
+    pub within: String,
+    /// Ranges of values that this comes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<usize>,
+    /// Whether rows came as the list has them, so that reading could end with the page.
+    pub in_order: bool,
+    pub rows_looked_at: usize,
+    /// Whether the answer is from here; another way was faster otherwise.
+    pub answered: bool,
+}
+
+/// A place for the explanation, if the client wants one. Cheap to clone; all clones are the same place.
+#[derive(Clone, Debug, Default)]
+pub struct Explain(Option<Arc<OnceLock<String>>>);
+
+impl Explain {
+    /// Reads the header of a request.
+    pub fn of_header(value: Option<&str>) -> Self {
+        let is_wanted = value.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        Self(is_wanted.then(Arc::default))
+    }
+
+    pub(crate) fn tell(&self, explained: &Explained) {
+        if let Some(place) = &self.0 {
+            let text = serde_json::to_string(explained).unwrap_or_default();
+            // The first one counts: an action may list several times for one answer.
+            let _ = place.set(ascii(&text));
+        }
+    }
+
+    /// The header of the answer.
+    pub fn header(&self) -> Option<&str> {
+        self.0.as_ref()?.get().map(String::as_str)
+    }
+}
+
+impl Explained {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.rows_looked_at += other.rows_looked_at;
+        self.ways.extend(other.ways);
+    }
+}
+
+/// The same JSON in ASCII, which headers can hold.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && !c.is_ascii_control() {
+            text.push(c);
+        } else {
+            // Characters that are not ASCII stand only in texts, where they may be escaped.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_the_same_as_the_json() {
+        for text in ["plain", "é\u{1F600}\n\"\\", "\u{7f}"] {
+            let json = serde_json::to_string(text).unwrap();
+            let header = ascii(&json);
+            assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header}");
+            assert_eq!(serde_json::from_str::<String>(&header).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn only_who_asks_is_told() {
+        for (value, is_told) in [(None, false), (Some("false"), false), (Some("True"), true)] {
+            let explain = Explain::of_header(value);
+            explain.tell(&Explained::default());
+            assert_eq!(explain.header().is_some(), is_told);
+        }
+    }
+}
