@@ -5,6 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use bowline_store::backup::{BackupError, Deployment, RestoreError};
+
 /// Exit codes, stable: scripts depend on them.
 pub(crate) mod exit {
     pub(crate) const OK: u8 = 0;
@@ -84,6 +86,25 @@ pub(crate) enum Error {
     /// The single failures were printed before.
     #[error("{failed} of {total} failed")]
     Partly { failed: usize, total: usize, worst: u8 },
+    /// A backup cannot be written, or what was given is none that can be read.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("restore {deployment}")]
+    Restore {
+        deployment: Deployment,
+        #[source]
+        source: RestoreError,
+    },
+    #[error(transparent)]
+    Store(#[from] bowline::storage::OpenError),
+    #[error("{path} is there already")]
+    Exists { path: PathBuf },
+    #[error("another process is writing {path}")]
+    Busy { path: PathBuf },
+    #[error("no service has data in {folder}")]
+    NoStores { folder: PathBuf },
+    #[error("interrupted; nothing was left behind")]
+    Interrupted,
     #[error("write the output")]
     Output(#[source] io::Error),
 }
@@ -133,7 +154,16 @@ impl Error {
             | Self::Start(_)
             | Self::Runtime(_)
             | Self::Signals(_)
+            | Self::Backup(_)
+            | Self::Store(_)
+            | Self::Busy { .. }
+            | Self::NoStores { .. }
+            | Self::Interrupted
             | Self::Output(_) => exit::ERROR,
+            Self::Exists { .. } | Self::Restore { source: RestoreError::NotEmpty { .. }, .. } => {
+                exit::BLOCKED
+            }
+            Self::Restore { .. } => exit::ERROR,
         }
     }
 

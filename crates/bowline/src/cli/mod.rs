@@ -1,10 +1,11 @@
 //! The command line: parses arguments, runs one command, ends with its exit code.
 //!
-//! `bowline up` and `bowline schema` use the library; all other commands are clients of a server over its public API, found
+//! `bowline up`, `schema`, `backup` and `restore` use the library; all other commands are clients of a server over its public API, found
 //! by gRPC reflection. Start at [`run`]; each client command has its file in [`verbs`].
 
 mod apply_order;
 mod args;
+mod backup;
 mod calls;
 mod catalog;
 mod client;
@@ -14,14 +15,18 @@ mod documents;
 mod error;
 mod fields;
 mod json;
+mod new_store;
+mod part_file;
 mod print;
 mod reflect;
 mod report;
+mod restore;
 mod say;
 mod schema;
 mod set;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod up;
 mod verbs;
 mod watch_state;
@@ -59,6 +64,8 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), Error> {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             block_on(&mut builder, Box::pin(up::run(args, out)))
         }
+        Command::Backup(args) => block_on_or_leave(Box::pin(backup::run(args, out))),
+        Command::Restore(args) => block_on_or_leave(Box::pin(restore::run(args, out))),
         Command::Schema(command) => schema::run(command, out),
         Command::Completion { shell } => completion(shell, out),
         client => {
@@ -75,6 +82,15 @@ fn block_on(
     builder.enable_all().build().map_err(Error::Runtime)?.block_on(command)
 }
 
+/// Does not wait for work that blocks, which may never end: a pipe that nobody writes to.
+fn block_on_or_leave(command: LocalBoxFuture<'_, Result<(), Error>>) -> Result<(), Error> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().build().map_err(Error::Runtime)?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
+}
+
 /// Boxed, since the commands differ much in size.
 fn client_command(command: Command, out: &mut dyn Write) -> LocalBoxFuture<'_, Result<(), Error>> {
     match command {
@@ -86,9 +102,11 @@ fn client_command(command: Command, out: &mut dyn Write) -> LocalBoxFuture<'_, R
         Command::Delete(args) => Box::pin(verbs::delete::run(args, out)),
         Command::Watch(args) => Box::pin(verbs::watch::run(args, out)),
         Command::Api(args) => Box::pin(verbs::api::run(args, out)),
-        Command::Up(_) | Command::Schema(_) | Command::Completion { .. } => {
-            Box::pin(async { Ok(()) })
-        }
+        Command::Up(_)
+        | Command::Schema(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Completion { .. } => Box::pin(async { Ok(()) }),
     }
 }
 

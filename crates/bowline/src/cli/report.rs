@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bowline_store::backup::{BackupError, RestoreError};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::error::Error;
@@ -79,9 +80,25 @@ fn notes(error: &Error) -> Vec<String> {
             ]
         }
         Error::Server(status) => server_notes(status),
+        Error::Exists { path } if path.extension().is_some_and(|e| e == "db" || e == "db-wal") => {
+            vec![NOT_EMPTY.to_owned()]
+        }
+        Error::Exists { .. } => {
+            vec!["hint: --overwrite replaces it once the new one is complete".to_owned()]
+        }
+        Error::Restore { source: RestoreError::NotEmpty { .. }, .. } => vec![NOT_EMPTY.to_owned()],
+        Error::Backup(BackupError::NewerFormat { .. }) => {
+            vec!["hint: restore it with the program that wrote it, or a newer one".to_owned()]
+        }
+        Error::NoStores { .. } => {
+            vec!["hint: --data or --store says where the data is".to_owned()]
+        }
         _ => Vec::new(),
     }
 }
+
+const NOT_EMPTY: &str = "hint: only an empty store takes a backup; move what is there aside, or name another \
+     place with --data or --store";
 
 fn server_notes(status: &tonic::Status) -> Vec<String> {
     let details = status.get_error_details();

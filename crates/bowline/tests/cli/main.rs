@@ -1,5 +1,6 @@
 //! The command line against a real server, both as users run them.
 
+mod backups;
 mod lab;
 mod serving;
 mod verbs;

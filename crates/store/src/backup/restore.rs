@@ -7,9 +7,7 @@ use bowline_base::Seams;
 use super::error::RestoreError;
 use super::mark::{self, Mark};
 use super::row::bytes_of;
-use crate::contract::{
-    Backend, Batch, Key, NameRange, NamedRow, Position, Table, Write,
-};
+use crate::contract::{Backend, Batch, Key, NameRange, NamedRow, Position, Table, Write};
 use crate::layout;
 
 /// Rows in a batch, at most.

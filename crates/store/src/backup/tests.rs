@@ -126,7 +126,10 @@ async fn rows_of_processes_and_claims_of_readable_forms_stay_behind() {
     put(&store, key("~", "~incarnation", "p"), Row::new(1, "")).await;
     put(&store, key("~", "~restoring", "restore"), Row::new(1, "")).await;
     let ready = Extract::builder().field("ready ~readable", Value::default());
-    let row = Row { extract: ready.clone().field("ready phase", Value::default()).build(), ..Row::new(1, "") };
+    let row = Row {
+        extract: ready.clone().field("ready phase", Value::default()).build(),
+        ..Row::new(1, "")
+    };
     put(&store, key("~", "~index", "v1/Device"), row).await;
     let again = Arc::new(Memory::new());
     restore(&backup(&store).await, again.clone(), Guard::Hidden).await;
@@ -163,7 +166,8 @@ async fn every_cut_is_noticed() {
     let file = small().await;
     for length in 0..file.len() {
         let found = check(&file[..length]).unwrap_err();
-        let is_cut = matches!(found, BackupError::Truncated { offset, .. } if offset == length as u64);
+        let is_cut =
+            matches!(found, BackupError::Truncated { offset, .. } if offset == length as u64);
         assert!(is_cut || length < 12 && matches!(found, BackupError::NotABackup), "{found}");
     }
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::block::{BlockWriter, Kind};
 use super::error::BackupError;
-use super::{DEPLOYMENTS_MAX, Deployment, Header, TABLES_MAX, Totals, is_of_processes, portable, row};
+use super::{
+    DEPLOYMENTS_MAX, Deployment, Header, TABLES_MAX, Totals, is_of_processes, portable, row,
+};
 use crate::contract::{NameRange, Position, Row, Snapshot, Table};
 
 /// A block of rows ends after this many bytes.
@@ -149,12 +151,7 @@ impl<W: Write> BackupWriter<W> {
         self.flush(&mut block)
     }
 
-    fn add(
-        &mut self,
-        block: &mut Vec<u8>,
-        name: &str,
-        row: &Row,
-    ) -> Result<(), BackupError> {
+    fn add(&mut self, block: &mut Vec<u8>, name: &str, row: &Row) -> Result<(), BackupError> {
         let bytes = row::bytes_of(name, row);
         if !block.is_empty() && block.len() + bytes > BLOCK_BYTES {
             self.flush(block)?;
