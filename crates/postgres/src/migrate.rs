@@ -23,6 +23,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::connect::{Connector, Session};
 use crate::failure::{Failure, OpenError, corrupt};
+use crate::row::column;
 
 /// A step from one format to the next.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +50,12 @@ pub(crate) async fn migrate(
         schema: schema.to_owned(),
         source: failure.into_store_error(),
     };
-    if !has_meta(session, schema).await.map_err(store)? {
-        if has_tables(session, schema).await.map_err(store)? {
+    match look(session, schema).await.map_err(store)? {
+        There::Store => {}
+        There::Nothing => create(connector, session, schema).await.map_err(store)?,
+        There::SomethingElse => {
             return Err(OpenError::NotAStore { schema: schema.to_owned() });
         }
-        create(connector, session, schema).await.map_err(store)?;
     }
     loop {
         let found = lock_meta(session).await.map_err(store)?;
@@ -68,14 +70,23 @@ pub(crate) async fn migrate(
     }
 }
 
-async fn has_meta(session: &Session, schema: &str) -> Result<bool, Failure> {
-    let sql = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'bowline_meta'";
-    Ok(session.client.query_opt(sql, &[&schema]).await?.is_some())
+/// What a schema holds.
+enum There {
+    Nothing,
+    Store,
+    SomethingElse,
 }
 
-async fn has_tables(session: &Session, schema: &str) -> Result<bool, Failure> {
-    let sql = "SELECT 1 FROM pg_tables WHERE schemaname = $1 LIMIT 1";
-    Ok(session.client.query_opt(sql, &[&schema]).await?.is_some())
+/// One look: between two, others may be making the store.
+async fn look(session: &Session, schema: &str) -> Result<There, Failure> {
+    let sql =
+        "SELECT tablename = 'bowline_meta' FROM pg_tables WHERE schemaname = $1 ORDER BY 1 DESC";
+    let rows = session.client.query(sql, &[&schema]).await?;
+    Ok(match rows.first().map(|row| column::<bool>(row, 0)).transpose()? {
+        None => There::Nothing,
+        Some(true) => There::Store,
+        Some(false) => There::SomethingElse,
+    })
 }
 
 /// The schema and the table by which it is known. Others may be doing the same: then they do it.
@@ -130,3 +141,6 @@ async fn step(session: &Session, migration: &Migration) -> Result<(), Failure> {
     );
     Ok(session.client.batch_execute(&finish).await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Programs of two formats on one schema, and many that make it at once.
+
+use bowline_base::Seams;
+use bowline_store::{Backend, Batch, Key, Row, StoreError, Table, Write};
+use bowline_testkit::postgres::{Options, Server, require};
+use futures::future::join_all;
+
+use super::*;
+use crate::options::{DatabaseUrl, PostgresOptions};
+use crate::store::Postgres;
+
+const ADDS: Migration = Migration {
+    format: 2,
+    min_compatible: 1,
+    sql: "ALTER TABLE rows ADD COLUMN color text DEFAULT 'red'; CREATE TABLE extra (id int4)",
+};
+const BREAKS: Migration =
+    Migration { format: 3, min_compatible: 3, sql: "CREATE TABLE broken (id int4)" };
+
+fn options(server: &Server) -> PostgresOptions {
+    let url = DatabaseUrl::new(server.url("postgres"));
+    PostgresOptions { schema: "grown".to_owned(), ..PostgresOptions::new(url) }
+}
+
+async fn open(server: &Server, migrations: &[Migration]) -> Result<Postgres, OpenError> {
+    Postgres::open_with(options(server), Seams::real(), migrations).await
+}
+
+fn key(name: &str) -> Key {
+    let table = Table { namespace: "v1".into(), kind: "Device".into() };
+    Key { table, name: name.into() }
+}
+
+fn put(name: &str) -> Batch {
+    let writes = vec![Write::put(key(name), Row::new(1, "body"))];
+    Batch { conditions: Vec::new(), writes }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_previous_program_goes_on_beside_the_new_one() {
+    let Some(server) = require(Options::default()) else { return };
+    let with_addition = [MIGRATIONS, &[ADDS]].concat();
+    let old = open(&server, MIGRATIONS).await.unwrap();
+    old.commit(put("a")).await.unwrap();
+    let new = open(&server, &with_addition).await.unwrap();
+    old.commit(put("b")).await.unwrap();
+    new.commit(put("c")).await.unwrap();
+    let again = open(&server, MIGRATIONS).await.unwrap();
+    for store in [&old, &new, &again] {
+        for name in ["a", "b", "c"] {
+            assert!(store.get(&key(name)).await.unwrap().0.is_some(), "{name}");
+        }
+    }
+    for store in [old, new, again] {
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_too_old_is_told_so_whether_it_runs_or_starts() {
+    let Some(server) = require(Options::default()) else { return };
+    let old = open(&server, MIGRATIONS).await.unwrap();
+    old.commit(put("a")).await.unwrap();
+    let newest = [MIGRATIONS, &[ADDS, BREAKS]].concat();
+    let new = open(&server, &newest).await.unwrap();
+    let refused = old.commit(put("b")).await.unwrap_err();
+    let bowline_store::CommitError::Store(StoreError::Failed(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("format 3"), "{error}");
+    let error = open(&server, MIGRATIONS).await.unwrap_err();
+    assert!(matches!(error, OpenError::NewerFormat { needed: 3, known: 1, .. }), "{error:?}");
+    new.commit(put("c")).await.unwrap();
+    for store in [old, new] {
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_programs_make_one_schema() {
+    let Some(server) = require(Options::default()) else { return };
+    let with_addition = [MIGRATIONS, &[ADDS]].concat();
+    let stores = join_all((0..8).map(|n| {
+        let migrations: &[Migration] = if n % 2 == 0 { MIGRATIONS } else { &with_addition };
+        open(&server, migrations)
+    }));
+    for (n, store) in stores.await.into_iter().enumerate() {
+        let store = store.unwrap();
+        store.commit(put(&format!("d{n}"))).await.unwrap();
+        store.close().await.unwrap();
+    }
+}
