@@ -12,7 +12,7 @@
 //! Assembly happens in [`node`], the only place that names concrete parts. The command line is in `cli` of the binary.
 
 pub mod node;
-mod storage;
+pub mod storage;
 
 pub use bowline_api::engine::{Action, ActionRequest, Hook, Save, SaveKind};
 pub use bowline_api::handler::Context;
@@ -20,3 +20,4 @@ pub use bowline_api::limits::Limits;
 pub use bowline_base::{Code, Detail, FieldViolation, Reason, Seams, Status};
 pub use node::{Node, NodeBuilder, StartError};
 pub use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+pub use storage::Storage;

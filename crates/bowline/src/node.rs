@@ -14,11 +14,10 @@ use bowline_schema::diagnostic::{self, Diagnostic};
 use bowline_schema::load::{self, Loaded};
 use bowline_schema::model::Registry;
 use bowline_schema::source::Source;
-use bowline_store::Backend;
-use bowline_store::sqlite::OpenError;
+use bowline_store::{Backend, StoreError};
 use prost_reflect::DynamicMessage;
 
-use crate::storage::Storage;
+use crate::storage::{OpenError, Storage};
 
 /// Where a node listens unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr =
@@ -40,6 +39,7 @@ pub struct Node {
     engine: Arc<Engine>,
     server: Server,
     diagnostics: Vec<Diagnostic>,
+    was_empty: bool,
 }
 
 /// Why a node does not start.
@@ -50,9 +50,8 @@ pub enum StartError {
     Schema { diagnostics: Vec<Diagnostic> },
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// Opening was cut short, as it is when the program ends meanwhile.
-    #[error("opening the store of {service} was interrupted")]
-    Interrupted { service: String },
+    #[error("the stores cannot be read")]
+    Read(#[source] StoreError),
     #[error("assemble the node")]
     Assemble(#[from] bowline_api::engine::StartError),
     #[error(transparent)]
@@ -86,6 +85,11 @@ impl Node {
     /// What was found while loading: warnings, and errors of services that are left out.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// Whether no service had a resource when the node started.
+    pub fn was_empty(&self) -> bool {
+        self.was_empty
     }
 
     /// An empty request for a method, `/package.Service/Method`; `None` if there is no such method.
@@ -131,14 +135,18 @@ impl NodeBuilder {
     }
 
     /// Keeps data in files below this folder, which is made if it is not there.
-    pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.storage = Storage::Folder(folder.into());
-        self
+    pub fn data(self, folder: impl Into<PathBuf>) -> Self {
+        self.storage(Storage::Folder(folder.into()))
     }
 
     /// Keeps data in memory only: for tests.
-    pub fn in_memory(mut self) -> Self {
-        self.storage = Storage::Memory;
+    pub fn in_memory(self) -> Self {
+        self.storage(Storage::Memory)
+    }
+
+    /// Keeps data there.
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = storage;
         self
     }
 
@@ -187,6 +195,7 @@ impl NodeBuilder {
             return Err(StartError::Schema { diagnostics });
         }
         let backends = open_stores(&self.storage, &registry, &self.seams).await?;
+        let was_empty = are_empty(backends.values()).await.map_err(StartError::Read)?;
         let parts = Parts {
             registry: Arc::new(registry),
             limits: self.limits,
@@ -197,27 +206,30 @@ impl NodeBuilder {
         };
         let engine = Engine::start(parts)?;
         let server = Server::start(engine.clone(), self.address).await?;
-        Ok(Node { engine, server, diagnostics })
+        Ok(Node { engine, server, diagnostics, was_empty })
     }
 }
 
-/// Opens the stores of all services at the same time, since each waits for the disk several times.
+/// Opens the stores of all services at the same time, since each waits several times.
 async fn open_stores(
     storage: &Storage,
     registry: &Registry,
     seams: &Seams,
-) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
-    let opening = registry.services.iter().map(|service| {
-        let (storage, name, own) = (storage.clone(), service.name.clone(), seams.clone());
-        async move {
-            let opened = seams.blocking({
-                let name = name.clone();
-                move || storage.open(&name, &own)
-            });
-            let opened =
-                opened.await.ok_or_else(|| StartError::Interrupted { service: name.clone() })?;
-            Ok::<_, StartError>((name, opened?))
-        }
+) -> Result<HashMap<String, Arc<dyn Backend>>, OpenError> {
+    let opening = registry.services.iter().map(|service| async {
+        let opened = storage.open(&service.name, seams).await?;
+        Ok::<_, OpenError>((service.name.clone(), opened))
     });
     Ok(futures::future::try_join_all(opening).await?.into_iter().collect())
+}
+
+/// Whether no store has a row of a resource.
+async fn are_empty(backends: impl Iterator<Item = &Arc<dyn Backend>>) -> Result<bool, StoreError> {
+    for backend in backends {
+        let tables = backend.snapshot().await?.tables().await?;
+        if !tables.iter().all(bowline_store::Table::is_internal) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bowline::Storage;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Serve AIP protos as a durable, watchable API, and talk to one.
@@ -40,6 +41,10 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// List the types that the server has, or describe one
     Api(ApiArgs),
+    /// Save all data to one file, while it is served
+    Backup(BackupArgs),
+    /// Put a backup into an empty store, of whichever kind, or check one
+    Restore(RestoreArgs),
     /// Print the completion script of a shell
     Completion {
         /// The shell to write for
@@ -61,15 +66,67 @@ pub(crate) struct UpArgs {
     /// Address to serve on; port 0 takes a free one
     #[arg(long, env = "BOWLINE_LISTEN", default_value = "127.0.0.1:7400")]
     pub(crate) listen: SocketAddr,
-    /// Folder of the database
-    #[arg(long, env = "BOWLINE_DATA", default_value = "./bowline-data")]
-    pub(crate) data: PathBuf,
-    /// Keep everything in memory instead of `--data`; nothing survives the process
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Keep everything in memory, whatever `--data` and `--store` say; nothing survives the process
     #[arg(long)]
     pub(crate) memory: bool,
     /// Sample data: files or folders that are applied as `bowline apply -f` does, if there is no data yet
     #[arg(long, value_name = "PATH")]
     pub(crate) seed: Vec<PathBuf>,
+}
+
+/// Where the data is.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Folder of the database files
+    #[arg(long, env = "BOWLINE_DATA", default_value = "./bowline-data", value_name = "DIR")]
+    data: PathBuf,
+    /// Database instead of files, `postgres://USER@HOST/DATABASE`; a URL with a password is better given by the variable
+    #[arg(long, env = "BOWLINE_STORE", hide_env_values = true, value_name = "URL")]
+    store: Option<Storage>,
+}
+
+impl StoreArgs {
+    pub(crate) fn storage(&self) -> Storage {
+        self.store.clone().unwrap_or_else(|| Storage::Folder(self.data.clone()))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// File to write; `-` is standard output. Whoever has it has all data
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Only this service (its name, `devices.example.com`); may be given several times
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Replace the file if it is there, once the new one is complete
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Only this service; may be given several times
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Read the backup to its end, say what is in it and whether it is whole; write nothing
+    #[arg(long, conflicts_with_all = ["services", "moves", "era"])]
+    pub(crate) check: bool,
+    /// Go on with the history of the old store, which nobody uses any more, so that watches can resume
+    #[arg(long = "move")]
+    pub(crate) moves: bool,
+    /// Era of the new history instead of the one after the backup's; above all that this data ever had
+    #[arg(long, value_name = "N", conflicts_with = "moves")]
+    pub(crate) era: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -380,6 +437,16 @@ mod tests {
     fn list_is_not_both_limited_and_unlimited() {
         let parsed = Cli::try_parse_from(["bowline", "list", "devices", "--all", "--limit", "3"]);
         assert!(parsed.is_err());
+    }
+
+    #[test]
+    fn a_restore_either_continues_or_begins_an_era() {
+        let parse =
+            |flags: &[&str]| Cli::try_parse_from([&["bowline", "restore", "f"], flags].concat());
+        assert!(parse(&["--move", "--data", "d"]).is_ok());
+        assert!(parse(&["--era", "7"]).is_ok());
+        assert!(parse(&["--move", "--era", "7"]).is_err());
+        assert!(parse(&["--check", "--move"]).is_err());
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! Standard output gets one line, `ready on http://ADDR`, once requests are answered; everything else is logged.
 
 use std::io::{IsTerminal as _, Write};
-use std::path::Path;
 use std::time::Duration;
 
-use bowline::Node;
+use bowline::{Node, Storage};
 use bowline_schema::diagnostic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -23,14 +22,12 @@ const SEED_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) async fn run(args: UpArgs, out: &mut dyn Write) -> Result<(), Error> {
     log_to_stderr();
     let mut signals = Signals::listen()?;
-    // Asked before the store makes its files.
-    let is_new = args.memory || is_empty(&args.data);
     let node = tokio::select! {
         started = start(&args) => started?,
         () = signals.next() => return Ok(()),
     };
     let served = tokio::select! {
-        failed = serve(&args, &node, is_new, out) => failed,
+        failed = serve(&args, &node, out) => failed,
         () = signals.next() => Ok(()),
     };
     tracing::info!("stopping");
@@ -55,8 +52,8 @@ fn log_to_stderr() {
 }
 
 async fn start(args: &UpArgs) -> Result<Node, Error> {
-    let mut builder = Node::builder().listen(args.listen);
-    builder = if args.memory { builder.in_memory() } else { builder.data(&args.data) };
+    let storage = if args.memory { Storage::Memory } else { args.store.storage() };
+    let mut builder = Node::builder().listen(args.listen).storage(storage);
     for folder in &args.folders {
         builder = builder.source(schema::source(folder));
     }
@@ -68,8 +65,10 @@ async fn start(args: &UpArgs) -> Result<Node, Error> {
 }
 
 /// Applies the sample data, says that the node is ready, and does not come back unless something failed.
-async fn serve(args: &UpArgs, node: &Node, is_new: bool, out: &mut dyn Write) -> Result<(), Error> {
-    if is_new && !args.seed.is_empty() {
+///
+/// Sample data is for a first start only, and never undoes what users did.
+async fn serve(args: &UpArgs, node: &Node, out: &mut dyn Write) -> Result<(), Error> {
+    if node.was_empty() && !args.seed.is_empty() {
         seed(args, node).await?;
     }
     writeln!(out, "ready on http://{}", node.address())?;
@@ -94,14 +93,6 @@ async fn seed(args: &UpArgs, node: &Node) -> Result<(), Error> {
     let session = verbs::open(&server).await?;
     let mut ignored = std::io::sink();
     verbs::apply::apply(&session, &args.seed, false, Format::Table, &mut ignored).await
-}
-
-/// Whether there is no data yet: sample data is for a first start only, and never undoes what users did.
-fn is_empty(folder: &Path) -> bool {
-    match std::fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
 }
 
 /// The ways in which a process is asked to stop.
