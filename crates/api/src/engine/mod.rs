@@ -148,6 +148,15 @@ impl Engine {
         }
     }
 
+    /// Takes this process out of the stores, which stay open: other processes need not wait until it is taken for dead.
+    ///
+    /// Nothing can be written any more.
+    pub async fn leave(&self) {
+        for deployment in &self.deployments {
+            deployment.incarnation.close().await;
+        }
+    }
+
     pub(crate) fn hooks_of(&self, kind: &str) -> &[Arc<dyn Hook>] {
         self.hooks.get(kind).map_or(&[], Vec::as_slice)
     }

@@ -94,10 +94,15 @@ pub(crate) fn plan<'a>(ask: &Ask<'a>, is_ready: impl Fn(&DeclaredIndex) -> bool)
         points.into_iter().map(|along| Way::Points { along: along.clone(), is_in_order: by_name });
     let mut ways: Vec<Way<'a>> = points.collect();
     let pins = !ways.is_empty();
-    ways.extend(in_order(ask, &ready));
+    let in_order = in_order(ask, &ready);
+    let ordering =
+        in_order.as_ref().and_then(Way::along).map(|along| along.index.name().to_owned());
+    ways.extend(in_order);
     if !pins {
         let ranges = asked.iter().filter(|along| {
-            !is_few_points(along)
+            // In order is never worse than gathered.
+            ordering.as_deref() != Some(along.index.name())
+                && !is_few_points(along)
                 && along.bounds.ranges().len() <= RANGES_MAX
                 && (ask.order.is_some() || along.index.is_single())
         });

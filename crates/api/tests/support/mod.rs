@@ -13,6 +13,7 @@ pub mod meddler;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bowline_api::engine::explain::Explain;
 use bowline_api::engine::{Engine, Parts};
 use bowline_api::handler::{Context, Handler, Reply};
 use bowline_api::limits::Limits;
@@ -77,8 +78,13 @@ impl World {
     }
 
     pub fn with(backend: Arc<dyn Backend>, limits: Limits) -> Self {
+        Self::of(registry(), backend, limits)
+    }
+
+    /// A world of the one service of `registry`.
+    pub fn of(registry: Arc<Registry>, backend: Arc<dyn Backend>, limits: Limits) -> Self {
         let parts = Parts {
-            registry: registry(),
+            registry,
             limits,
             seams: Seams::real(),
             backends: HashMap::from([("test.example.com".to_owned(), backend)]),
@@ -93,6 +99,19 @@ impl World {
         let (path, message) = self.request(method, request);
         let answer = self.engine.call_unary(&path, message, Context::default()).await?;
         Ok(to_json(&answer))
+    }
+
+    /// The answer, and how it was read.
+    pub async fn call_explained(
+        &self,
+        method: &str,
+        request: Value,
+    ) -> (Result<Value, Status>, Value) {
+        let (path, message) = self.request(method, request);
+        let context = Context { explain: Explain::of_header(Some("true")), ..Context::default() };
+        let answer = self.engine.call_unary(&path, message, context.clone()).await;
+        let explained = context.explain.header().unwrap_or("null");
+        (answer.map(|answer| to_json(&answer)), serde_json::from_str(explained).unwrap())
     }
 
     pub async fn stream(&self, method: &str, request: Value) -> Result<Messages, Status> {
