@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bowline_base::seams::BoxFuture;
 use bytes::Bytes;
 
-use super::build::{Building, all_changes, batch, key, row, table};
+use super::build::{
+    Building, all_changes, batch, identified, key, key_in, logged, row, rows_of, table,
+};
 use super::random::Choices;
-use super::{
-    Factory, Failure, LogLength, SHORT_LOG_CHANGES_MAX, Verdict, ensure, ensure_same, together,
-};
-use crate::contract::{
-    Backend, Batch, Change, Changes, Key, NameRange, Position, Row, Table, Write,
-};
+use super::{Factory, Failure, LogLength, SHORT_LOG_CHANGES_MAX, Verdict, ensure, ensure_same};
+use crate::contract::{Batch, Change, Changes, Extract, Position, Row, Value};
 
 pub(super) async fn a_change_tells_before_and_after(factory: Arc<dyn Factory>) -> Verdict {
     let store = factory.fresh(LogLength::Long).await;
-    let aside = Row { aside: Bytes::from_static(b"aside"), ..row(2) };
-    let update = Write::Put { key: key("a"), row: aside.clone() };
+    let extract = || Extract::builder().field("f", Value::text("x")).entry("by", Value::text("x"));
+    let first = Row { extract: extract().build(), ..identified(1, 8) };
+    let aside = Bytes::from_static(b"aside");
+    let second = Row { aside, extract: extract().build(), ..identified(2, 8) };
     let positions = [
-        store.commit(batch().put("a", 1)).await?,
-        store.commit(batch().write(update)).await?,
+        store.commit(batch().put_row("a", first.clone())).await?,
+        store.commit(batch().put_row("a", second.clone())).await?,
         store.commit(batch().remove("a")).await?,
     ];
-    let sides = [(None, Some(row(1))), (Some(row(1)), Some(aside.clone())), (Some(aside), None)];
+    let (first, second) = (Some(logged(first)), Some(logged(second)));
+    let sides = [(None, first.clone()), (first, second.clone()), (second, None)];
     let expected: Vec<_> = positions
         .into_iter()
         .zip(sides)
@@ -62,70 +62,11 @@ pub(super) async fn a_page_holds_whole_commits(factory: Arc<dyn Factory>) -> Ver
     Ok(())
 }
 
-const WRITERS: u64 = 6;
-const WRITES: u64 = 40;
-
-/// Writes names of its own, two per batch.
-async fn write_own(store: Arc<dyn Backend>, writer: u64) -> Result<Vec<Change>, Failure> {
-    for n in 0..WRITES {
-        let name = |side| format!("w{writer}/{n}{side}");
-        store.commit(batch().put(&name("a"), n + 1).put(&name("b"), n + 1)).await?;
-    }
-    Ok(Vec::new())
-}
-
-/// Follows the log from the beginning until the position at which all is written.
-async fn follow(store: Arc<dyn Backend>) -> Result<Vec<Change>, Failure> {
-    let (mut seen, mut from, mut head) = (Vec::new(), Position::default(), store.head());
-    while from.sequence < WRITERS * WRITES {
-        let Changes::Page { changes, next, at_head } = store.changes(from, 10).await? else {
-            return Err(Failure::new("a follower near the head is told that it is too old"));
-        };
-        ensure(next >= from, || format!("from {from:?} the log goes on at {next:?}"))?;
-        for change in changes {
-            ensure(change.position > from, || format!("{change:?} comes after {from:?}"))?;
-            seen.push(Change::clone(&change));
-        }
-        from = next;
-        if at_head && from.sequence < WRITERS * WRITES {
-            let moved = head.wait_for(|head| *head > from).await.map(|_| ());
-            ensure(moved.is_ok(), || "the head of an open store is gone".to_owned())?;
-        }
-    }
-    Ok(seen)
-}
-
-pub(super) async fn no_change_is_missed_under_concurrent_writers(
-    factory: Arc<dyn Factory>,
-) -> Verdict {
-    let store = factory.fresh(LogLength::Long).await;
-    let mut parts: Vec<BoxFuture<_>> = vec![Box::pin(follow(store.clone()))];
-    for writer in 0..WRITERS {
-        parts.push(Box::pin(write_own(store.clone(), writer)));
-    }
-    parts.push(Box::pin(follow(store.clone())));
-    let mut followed = Vec::new();
-    for seen in together(&factory.seams(), parts).await? {
-        followed.push(seen?);
-    }
-    let (all, _) = all_changes(&*store, Position::default(), 1000).await?;
-    followed.retain(|seen| !seen.is_empty());
-    ensure_same("followers that are done", followed.len(), 2)?;
-    for seen in followed {
-        ensure(seen == all, || "a follower saw other changes than who reads later".to_owned())?;
-    }
-    let is_rising = all.windows(2).all(|pair| pair[0].position <= pair[1].position);
-    ensure(is_rising, || "positions in the log do not rise".to_owned())?;
-    let names: std::collections::BTreeSet<_> = all.iter().map(|c| c.key.name.clone()).collect();
-    ensure_same("names in the log", names.len() as u64, WRITERS * WRITES * 2)
-}
-
 /// A table as a map.
 type Rows = BTreeMap<Arc<str>, Row>;
 
-async fn rows_of(store: &dyn Backend) -> Result<Rows, Failure> {
-    let all = NameRange::all(table("Device"));
-    Ok(store.snapshot().await?.scan(&all, usize::MAX, false).await?.into_iter().collect())
+async fn state(store: &dyn crate::Backend) -> Result<Rows, Failure> {
+    Ok(rows_of(store, &table("Device")).await?.into_iter().collect())
 }
 
 fn random_batch(choices: &mut Choices, version: u64) -> Batch {
@@ -144,9 +85,9 @@ pub(super) async fn changes_from_any_position_lead_to_the_state(
     let mut states = vec![(Position::default(), Rows::new())];
     for version in 1..40 {
         let position = store.commit(random_batch(&mut choices, version)).await?;
-        states.push((position, rows_of(&*store).await?));
+        states.push((position, state(&*store).await?));
     }
-    let last = rows_of(&*store).await?;
+    let last = state(&*store).await?;
     for (position, mut rows) in states {
         for change in all_changes(&*store, position, 1 + choices.below(9)).await?.0 {
             let found = match change.after {
@@ -160,26 +101,28 @@ pub(super) async fn changes_from_any_position_lead_to_the_state(
     Ok(())
 }
 
-fn internal(name: &str) -> Key {
-    let table = Table { namespace: "v1".into(), kind: "~index".into() };
-    Key { table, name: name.into() }
-}
-
 pub(super) async fn internal_rows_are_not_in_the_log(factory: Arc<dyn Factory>) -> Verdict {
     let store = factory.fresh(LogLength::Long).await;
-    let put = |version| Write::Put { key: internal("i"), row: row(version) };
-    let first = store.commit(batch().write(put(1))).await?;
-    ensure(first > Position::default(), || "an internal write has no position".to_owned())?;
-    let page = store.changes(Position::default(), 10).await?;
-    let nothing = Changes::Page { changes: vec![], next: first, at_head: true };
-    ensure_same("changes after an internal write", page, nothing)?;
-    let second = store.commit(batch().write(put(2)).put("a", 1)).await?;
-    let (changes, end) = all_changes(&*store, first, 10).await?;
-    let names: Vec<_> = changes.iter().map(|change| &*change.key.name).collect();
-    ensure_same("names in the log", (names, end), (vec!["a"], second))?;
-    ensure_same("the internal row", store.get(&internal("i")).await?.0, Some(row(2)))?;
-    store.commit(batch().write(Write::Remove { key: internal("i") })).await?;
-    ensure_same("the internal row, removed", store.get(&internal("i")).await?.0, None)
+    for (n, (namespace, kind)) in
+        [("v1", "~index"), ("~", "~index"), ("~alias/v1", "Device")].into_iter().enumerate()
+    {
+        let internal = || key_in(namespace, kind, "i");
+        let start = *store.head().borrow();
+        let first = store.commit(batch().put_at(internal(), row(1))).await?;
+        ensure(first > start, || "an internal write has no position".to_owned())?;
+        let page = store.changes(start, 10).await?;
+        let nothing = Changes::Page { changes: vec![], next: first, at_head: true };
+        ensure_same("changes after an internal write", page, nothing)?;
+        let both = batch().put_at(internal(), row(2)).put("a", n as u64);
+        let second = store.commit(both).await?;
+        let (changes, end) = all_changes(&*store, first, 10).await?;
+        let names: Vec<_> = changes.iter().map(|change| &*change.key.name).collect();
+        ensure_same("names in the log", (names, end), (vec!["a"], second))?;
+        ensure_same("the internal row", store.get(&internal()).await?.0, Some(row(2)))?;
+        store.commit(batch().remove_at(internal())).await?;
+        ensure_same("the internal row, removed", store.get(&internal()).await?.0, None)?;
+    }
+    Ok(())
 }
 
 pub(super) async fn removing_nothing_is_no_change(factory: Arc<dyn Factory>) -> Verdict {

@@ -1,11 +1,11 @@
 //! What concurrent commits and readers may see of each other: the classical anomalies, each tried on purpose.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bowline_base::seams::BoxFuture;
 
 use super::build::{Building, batch, key, range, row, succeeds, table, version_of};
+use super::stage::Stage;
 use super::{Factory, Failure, LogLength, Verdict, ensure, ensure_same, together};
 use crate::contract::{Backend, Batch, NameRange, Version};
 
@@ -63,12 +63,15 @@ pub(super) async fn no_update_is_lost(factory: Arc<dyn Factory>) -> Verdict {
     ensure_same("increments", version_of(&*store, "counter").await?, expected)
 }
 
-/// How many of `batches`, committed at the same time, succeed.
-async fn successes(
+/// How many of `batches`, committed at the same time, succeed. Another one is the first in every round.
+pub(super) async fn successes(
     factory: &Arc<dyn Factory>,
     store: &Arc<dyn Backend>,
-    batches: Vec<Batch>,
+    round: u64,
+    mut batches: Vec<Batch>,
 ) -> Result<usize, Failure> {
+    let first = round as usize % batches.len();
+    batches.rotate_left(first);
     let parts = batches.into_iter().map(|batch| -> BoxFuture<_> {
         let store = store.clone();
         Box::pin(async move { succeeds(&*store, batch).await })
@@ -78,7 +81,7 @@ async fn successes(
     Ok(outcomes?.into_iter().filter(|succeeded| *succeeded).count())
 }
 
-const ROUNDS: u64 = 20;
+pub(super) const ROUNDS: u64 = 20;
 
 /// Each batch reads both rows and writes one of them; both together would break what each has seen.
 pub(super) async fn write_skew_is_refused(factory: Arc<dyn Factory>) -> Verdict {
@@ -87,7 +90,7 @@ pub(super) async fn write_skew_is_refused(factory: Arc<dyn Factory>) -> Verdict 
         store.commit(batch().put("x", round * 10).put("y", round * 10)).await?;
         let both = || batch().at("x", round * 10).at("y", round * 10);
         let batches = vec![both().put("x", round * 10 + 1), both().put("y", round * 10 + 1)];
-        let n = successes(&factory, &store, batches).await?;
+        let n = successes(&factory, &store, round, batches).await?;
         ensure_same("batches that needed both rows unchanged and changed one", n, 1)?;
     }
     Ok(())
@@ -102,7 +105,7 @@ pub(super) async fn no_phantom_slips_in(factory: Arc<dyn Factory>) -> Verdict {
         store.commit(batch().put(&parent, round)).await?;
         let child = |n| batch().at(&parent, round).put(&format!("{parent}/{n}"), round);
         let leave = batch().none_in(&from, Some(&to)).remove(&parent);
-        successes(&factory, &store, vec![child(1), leave, child(2)]).await?;
+        successes(&factory, &store, round, vec![child(1), leave, child(2)]).await?;
         let is_parent = version_of(&*store, &parent).await?.is_some();
         let children =
             store.snapshot().await?.scan(&range(&from, Some(&to)), 10, false).await?.len();
@@ -114,40 +117,30 @@ pub(super) async fn no_phantom_slips_in(factory: Arc<dyn Factory>) -> Verdict {
 
 const ROWS: u64 = 10;
 
-/// Does `work`, then tells that it is done, however it ended.
-async fn then_done(work: impl Future<Output = Verdict>, done: Arc<AtomicBool>) -> Verdict {
-    let verdict = work.await;
-    done.store(true, Ordering::Release);
-    verdict
-}
-
 /// Rewrites all rows together, again and again.
-async fn rewrite(store: Arc<dyn Backend>) -> Verdict {
-    for version in 2..60 {
-        let all = (0..ROWS).fold(batch(), |batch, n| batch.put(&format!("r{n}"), version));
+async fn rewrite(store: Arc<dyn Backend>, stage: Arc<Stage>) -> Verdict {
+    let mut rounds = stage.rounds(60);
+    while let Some(round) = rounds.next().await {
+        let all = (0..ROWS).fold(batch(), |batch, n| batch.put(&format!("r{n}"), round + 1));
         store.commit(all).await?;
     }
     Ok(())
 }
 
-/// Looks at all rows in two steps, until `done`: all must be of one version.
-async fn observe_whole(store: Arc<dyn Backend>, done: Arc<AtomicBool>) -> Verdict {
+/// Looks at all rows in two steps: all must be of one version.
+async fn observe_whole(store: Arc<dyn Backend>, stage: Arc<Stage>) -> Verdict {
     let keys: Vec<_> = (0..ROWS).map(|n| key(&format!("r{n}"))).collect();
-    let mut is_last = false;
-    while !is_last {
-        // Asked before looking, so that the final state is looked at as well.
-        is_last = done.load(Ordering::Acquire);
+    let mut looks = stage.looks();
+    while looks.again().await {
         let mut snapshot = store.snapshot().await?;
         let half = keys.len() / 2;
         let mut rows = snapshot.batch_get(&keys[..half]).await?;
+        stage.moved_on(&*store, snapshot.position()).await;
         let scanned = snapshot.scan(&NameRange::all(table("Device")), 1000, true).await?;
         rows.extend(snapshot.batch_get(&keys[half..]).await?);
         rows.extend(scanned.into_iter().map(|(_, row)| Some(row)));
         let is_one = rows.windows(2).all(|pair| pair[0] == pair[1]);
         ensure(is_one, || format!("one snapshot saw parts of batches: {rows:?}"))?;
-        drop(snapshot);
-        // Others get a turn where nothing above had to wait.
-        tokio::task::yield_now().await;
     }
     Ok(())
 }
@@ -156,11 +149,11 @@ pub(super) async fn a_snapshot_sees_a_batch_wholly_or_not(factory: Arc<dyn Facto
     let store = factory.fresh(LogLength::Long).await;
     let all = (0..ROWS).fold(batch(), |batch, n| batch.put(&format!("r{n}"), 1));
     store.commit(all).await?;
-    let done = Arc::new(AtomicBool::new(false));
+    let stage = Stage::new();
     let parts: [BoxFuture<Verdict>; 3] = [
-        Box::pin(then_done(rewrite(store.clone()), done.clone())),
-        Box::pin(observe_whole(store.clone(), done.clone())),
-        Box::pin(observe_whole(store.clone(), done)),
+        Box::pin(rewrite(store.clone(), stage.clone())),
+        Box::pin(observe_whole(store.clone(), stage.clone())),
+        Box::pin(observe_whole(store, stage)),
     ];
     together(&factory.seams(), parts).await?.into_iter().collect()
 }
@@ -190,8 +183,9 @@ pub(super) async fn batches_of_one_group_fail_alone(factory: Arc<dyn Factory>) -
 }
 
 /// Moves all rows on one by one, in rounds.
-async fn advance(store: Arc<dyn Backend>) -> Verdict {
-    for version in 1..80 {
+async fn advance(store: Arc<dyn Backend>, stage: Arc<Stage>) -> Verdict {
+    let mut rounds = stage.rounds(80);
+    while let Some(version) = rounds.next().await {
         for n in 0..3 {
             store.commit(batch().put(&format!("r{n}"), version)).await?;
             let seen = version_of(&*store, &format!("r{n}")).await?;
@@ -201,9 +195,9 @@ async fn advance(store: Arc<dyn Backend>) -> Verdict {
     Ok(())
 }
 
-async fn observe_order(store: Arc<dyn Backend>, done: Arc<AtomicBool>) -> Verdict {
-    let mut seen = [0; 3];
-    while !done.load(Ordering::Acquire) {
+async fn observe_order(store: Arc<dyn Backend>, stage: Arc<Stage>) -> Verdict {
+    let (mut seen, mut looks) = ([0; 3], stage.looks());
+    while looks.again().await {
         for (n, seen) in seen.iter_mut().enumerate() {
             let name = format!("r{n}");
             let version = match store.cached(&table("Device"), &name) {
@@ -213,7 +207,6 @@ async fn observe_order(store: Arc<dyn Backend>, done: Arc<AtomicBool>) -> Verdic
             ensure(version >= *seen, || format!("{name} went from {seen} back to {version}"))?;
             *seen = version;
         }
-        tokio::task::yield_now().await;
     }
     Ok(())
 }
@@ -222,12 +215,12 @@ pub(super) async fn versions_that_a_reader_sees_never_go_back(
     factory: Arc<dyn Factory>,
 ) -> Verdict {
     let store = factory.fresh(LogLength::Long).await;
-    let done = Arc::new(AtomicBool::new(false));
+    let stage = Stage::new();
     let parts: [BoxFuture<Verdict>; 4] = [
-        Box::pin(then_done(advance(store.clone()), done.clone())),
-        Box::pin(observe_order(store.clone(), done.clone())),
-        Box::pin(observe_order(store.clone(), done.clone())),
-        Box::pin(observe_order(store, done)),
+        Box::pin(advance(store.clone(), stage.clone())),
+        Box::pin(observe_order(store.clone(), stage.clone())),
+        Box::pin(observe_order(store.clone(), stage.clone())),
+        Box::pin(observe_order(store, stage)),
     ];
     together(&factory.seams(), parts).await?.into_iter().collect()
 }

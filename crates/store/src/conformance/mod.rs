@@ -1,28 +1,44 @@
-//! The suite that every backend passes: one case per promise of the contract. See [`CASES`] and [`run_all`].
+//! The suite that every backend passes: one case per promise of the contract. See [`CASES`], [`run_all`], [`run_case`].
 //!
 //! A case makes its own stores through a [`Factory`], uses nothing but the contract, and says in one sentence what is
 //! wrong. A bug of a backend is written here first. Faults planted on purpose prove that the cases can fail.
 
+mod anomalies;
 mod build;
+mod cases;
 mod changes;
 mod conditions;
+mod eras;
+mod extracts;
 #[cfg(test)]
 mod faults;
+mod feed;
+mod fields;
+mod ids;
+mod index_ranges;
+mod index_scan;
 mod isolation;
+mod limits;
+mod namespaces;
+mod processes;
 mod random;
 mod restart;
 mod scan;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_base::Seams;
 use bowline_base::seams::BoxFuture;
+use futures::future::Either;
 
+use crate::conformance_cases;
 use crate::contract::{Backend, CommitError, StoreError};
 
 /// How long a change log a case needs.
@@ -46,8 +62,25 @@ pub trait Factory: Send + Sync {
     /// The data of `store`, opened anew; the case has closed it. `None` if nothing outlives a store of this kind.
     async fn reopen(&self, store: Arc<dyn Backend>) -> Option<Arc<dyn Backend>>;
 
+    /// A new, empty store whose commits pause for random moments where their sequence is chosen and nobody sees them yet,
+    /// so that mistakes about the order of commits show; like [`Factory::fresh`] where that cannot be had.
+    async fn slow(&self) -> Arc<dyn Backend> {
+        self.fresh(LogLength::Long).await
+    }
+
+    /// The same data as another process opens it while `store` is open; `None` where only one process may.
+    async fn second(&self, store: &Arc<dyn Backend>) -> Option<Arc<dyn Backend>> {
+        let _ = store;
+        None
+    }
+
     /// What concurrent parts of a case run on.
     fn seams(&self) -> Seams;
+
+    /// A case that takes longer has failed: somebody waits for what never comes.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
 }
 
 /// What a case found wrong.
@@ -90,7 +123,12 @@ pub struct Case {
 impl Case {
     /// Checks the promise on stores of `factory`.
     pub async fn run(&self, factory: Arc<dyn Factory>) -> Result<(), Failure> {
-        (self.check)(factory).await
+        let (seams, patience) = (factory.seams(), factory.patience());
+        let deadline = seams.clock.sleep(patience);
+        match futures::future::select((self.check)(factory), deadline).await {
+            Either::Left((verdict, _)) => verdict,
+            Either::Right(_) => Err(Failure(format!("it did not end within {patience:?}"))),
+        }
     }
 }
 
@@ -109,47 +147,14 @@ macro_rules! cases {
     };
 }
 
-cases! {
-    conditions:
-        row_at_holds_only_at_that_version
-        row_absent_holds_only_without_a_row
-        a_range_condition_is_judged_on_what_the_batch_leaves
-        a_range_includes_its_start_and_not_its_end
-        the_first_failed_condition_is_told_and_nothing_is_written
-        a_version_of_a_removed_row_never_holds_again
-        a_removal_since_a_position_is_remembered
-        a_batch_that_contradicts_itself_is_refused
-        a_batch_without_effect_takes_no_position;
-    values:
-        a_row_comes_back_as_it_was_put
-        hostile_names_are_names_like_any_other
-        big_rows_are_kept_whole
-        tables_do_not_see_each_other
-        a_name_that_is_too_long_is_refused;
-    scan:
-        scans_agree_with_a_model
-        a_snapshot_stays_as_it_was;
-    isolation:
-        what_was_acknowledged_is_read
-        no_update_is_lost
-        write_skew_is_refused
-        no_phantom_slips_in
-        a_snapshot_sees_a_batch_wholly_or_not
-        batches_of_one_group_fail_alone
-        versions_that_a_reader_sees_never_go_back;
-    changes:
-        a_change_tells_before_and_after
-        a_page_holds_whole_commits
-        no_change_is_missed_under_concurrent_writers
-        changes_from_any_position_lead_to_the_state
-        internal_rows_are_not_in_the_log
-        removing_nothing_is_no_change
-        a_position_that_is_no_longer_kept_is_too_old
-        a_position_that_never_was_is_too_old;
-    restart:
-        everything_is_there_after_reopening
-        positions_go_on_after_reopening
-        a_closed_store_refuses;
+conformance_cases!(cases);
+
+/// Runs the case of this name, for test frameworks that want to show each of them.
+pub async fn run_case(name: &str, factory: Arc<dyn Factory>) -> Result<(), Failure> {
+    match CASES.iter().find(|case| case.name == name) {
+        Some(case) => case.run(factory).await,
+        None => Err(Failure(format!("there is no case {name:?}"))),
+    }
 }
 
 /// Runs all cases and answers those that failed, with their names.
@@ -186,21 +191,24 @@ fn short(value: &impl fmt::Debug) -> String {
     }
 }
 
-/// Runs all `parts` at the same time, as tasks of their own, and answers in their order.
+/// Runs all `parts` at the same time, as tasks of their own, and answers in their order. None begins before all are there.
 async fn together<T: Send + 'static>(
     seams: &Seams,
     parts: impl IntoIterator<Item = BoxFuture<T>>,
 ) -> Result<Vec<T>, Failure> {
-    let answers: Vec<_> = parts
-        .into_iter()
-        .map(|part| {
-            let (sender, receiver) = tokio::sync::oneshot::channel();
-            let task = async move { drop(sender.send(part.await)) };
-            seams.tasks.spawn("conformance", Box::pin(task));
-            receiver
-        })
-        .collect();
-    futures::future::try_join_all(answers)
+    let parts: Vec<_> = parts.into_iter().collect();
+    let start = Arc::new(tokio::sync::Barrier::new(parts.len()));
+    let begin = |part: BoxFuture<T>| {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let start = start.clone();
+        let task = async move {
+            start.wait().await;
+            drop(sender.send(part.await));
+        };
+        seams.tasks.spawn("conformance", Box::pin(task));
+        receiver
+    };
+    futures::future::try_join_all(parts.into_iter().map(begin))
         .await
         .map_err(|_| Failure::new("a concurrent part of the case panicked"))
 }

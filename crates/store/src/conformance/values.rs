@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::build::{Building, all_changes, batch, key, table};
+use super::build::{Building, all_changes, batch, is_refused, key, row, rows_of, table};
 use super::{Factory, LogLength, Verdict, ensure, ensure_same};
 use crate::contract::{
-    CommitError, Condition, Key, NAME_BYTES_MAX, NameRange, Position, Row, Table, Write,
+    Condition, Extract, Key, NAME_BYTES_MAX, NameRange, Position, Range, Row, RowId, Table, Value,
+    Write,
 };
 
 pub(super) async fn a_row_comes_back_as_it_was_put(factory: Arc<dyn Factory>) -> Verdict {
@@ -17,10 +18,11 @@ pub(super) async fn a_row_comes_back_as_it_was_put(factory: Arc<dyn Factory>) ->
         for body in bodies {
             for aside in bodies {
                 let (body, aside) = (Bytes::from_static(body), Bytes::from_static(aside));
-                let row = Row { version, body, aside };
+                let extract = Extract::builder().field("f", Value::from(body.clone())).build();
+                let id = RowId(u128::from(version));
+                let row = Row { id, version, body, aside, extract };
                 let name = format!("row {n}");
-                let put = Write::Put { key: key(&name), row: row.clone() };
-                let position = store.commit(batch().write(put)).await?;
+                let position = store.commit(batch().put_row(&name, row.clone())).await?;
                 let found = store.get(&key(&name)).await?;
                 ensure_same("get", found, (Some(row), position))?;
                 let held = batch().when(Condition::RowAt { key: key(&name), version });
@@ -29,6 +31,38 @@ pub(super) async fn a_row_comes_back_as_it_was_put(factory: Arc<dyn Factory>) ->
         }
     }
     Ok(())
+}
+
+/// Whether or not a store wants it: documents with whatever JSON allows and databases may not.
+pub(super) async fn a_readable_form_changes_nothing(factory: Arc<dyn Factory>) -> Verdict {
+    let store = factory.fresh(LogLength::Long).await;
+    let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    let big = format!("{{\"text\":\"{}\"}}", "long ".repeat(100_000));
+    let documents = [
+        "{}",
+        "null",
+        "{\"a\":\"\\u0000\",\"\\u0000\":1}",
+        "{\"a\":\"\\\\u0000\",\"b\":\"\\\\\\u0000\"}",
+        "{\"a\":\"\\ud83e\\udea2\",\"a\":2}",
+        "{\"n\":123456789012345678901234567890.5e-300,\"t\":\"'$1%\\\"\"}",
+        &deep,
+        &big,
+    ];
+    for (n, document) in documents.iter().enumerate() {
+        let readable = Some(Bytes::copy_from_slice(document.as_bytes()));
+        let (key, row) = (key("a"), row(n as u64 + 1));
+        store
+            .commit(batch().write(Write::Put { key: key.clone(), row: row.clone(), readable }))
+            .await?;
+        ensure_same("the row", store.get(&key).await?.0, Some(row.clone()))?;
+        let readable = Some(Bytes::copy_from_slice(document.as_bytes()));
+        let extract = Extract::builder().field("f", Value::number(1)).build();
+        let (version, indexed) = (row.version, Row { extract: extract.clone(), ..row });
+        let reindex = Write::Reindex { key: key.clone(), version, extract, readable };
+        store.commit(batch().write(reindex)).await?;
+        ensure_same("the row, reindexed", store.get(&key).await?.0, Some(indexed))?;
+    }
+    ensure_same("rows", rows_of(&*store, &table("Device")).await?.len(), 1)
 }
 
 /// Names that have broken something somewhere.
@@ -116,8 +150,8 @@ pub(super) async fn big_rows_are_kept_whole(factory: Arc<dyn Factory>) -> Verdic
     let body = |n: usize| Bytes::from(format!("{n} one line of many\n").repeat(MIB / 16));
     let mut all = batch();
     for n in 0..4 {
-        let row = Row { version: 1, body: body(n), aside: body(n + 1) };
-        all = all.write(Write::Put { key: key(&format!("big {n}")), row });
+        let row = Row { aside: body(n + 1), ..Row::new(1, body(n)) };
+        all = all.put_row(&format!("big {n}"), row);
     }
     store.commit(all).await?;
     for n in 0..4 {
@@ -140,11 +174,10 @@ pub(super) async fn tables_do_not_see_each_other(factory: Arc<dyn Factory>) -> V
     let tables = tables.map(|(n, k)| Table { namespace: n.into(), kind: k.into() });
     for (n, table) in tables.iter().enumerate() {
         let key = Key { table: table.clone(), name: "a".into() };
-        let row = Row { version: n as u64, body: Bytes::new(), aside: Bytes::new() };
+        let row = Row::new(n as u64, Bytes::new());
         let create = batch().when(Condition::RowAbsent { key: key.clone() });
-        let create = create
-            .when(Condition::NoRowInRange { range: NameRange::prefix(table.clone(), "b") })
-            .write(Write::Put { key, row });
+        let range = Range::Names(NameRange::prefix(table.clone(), "b"));
+        let create = create.when(Condition::NoRowInRange { range }).put_at(key, row);
         store.commit(create).await?;
     }
     let mut snapshot = store.snapshot().await?;
@@ -161,9 +194,7 @@ pub(super) async fn a_name_that_is_too_long_is_refused(factory: Arc<dyn Factory>
     let store = factory.fresh(LogLength::Long).await;
     let name = "x".repeat(NAME_BYTES_MAX + 1);
     for refused in [batch().put(&name, 1), batch().remove(&name), batch().absent(&name)] {
-        let outcome = store.commit(refused).await;
-        let is_refused = matches!(outcome, Err(CommitError::Malformed(_)));
-        ensure(is_refused, || format!("a name of {} bytes: found {outcome:?}", name.len()))?;
+        is_refused(&*store, &format!("a name of {} bytes", name.len()), refused).await?;
     }
     ensure_same("head", *store.head().borrow(), Position::default())
 }
