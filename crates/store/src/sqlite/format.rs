@@ -3,7 +3,7 @@
 //! | table | what |
 //! | --- | --- |
 //! | `namespaces`, `kinds`, `indexes` | small numbers for names, and the space of each namespace (see [`super::spaces`]) |
-//! | `rows` | the rows, keyed by space, kind and name; those with an id are found by it as well |
+//! | `rows` | the rows with their sums (see [`super::sums`]), keyed by space, kind and name; those with an id are found by it as well |
 //! | `entries` | the index entries of the rows, keyed by space, index, value, kind, name |
 //! | `log` | one line per change, keyed by sequence and index within the commit (see [`super::log`]) |
 //! | `state` | one line: era and sequence of the newest commit, what the log holds, the generation of the spaces |
@@ -20,6 +20,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::SqliteOptions;
 use super::failure::{OpenError, store_error};
+use super::row::State;
 
 /// Raised by every change that another program cannot read. There is none yet that reads two.
 pub(super) const FORMAT: i64 = 2;
@@ -37,9 +38,9 @@ CREATE TABLE state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   era INTEGER NOT NULL, sequence INTEGER NOT NULL,
   log_oldest INTEGER NOT NULL, log_changes INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
-  generation INTEGER NOT NULL
+  generation INTEGER NOT NULL, sum INTEGER NOT NULL
 );
-INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0, 0);
 CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, space INTEGER NOT NULL);
 CREATE TABLE kinds (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE indexes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -47,6 +48,7 @@ CREATE TABLE dropped (space INTEGER PRIMARY KEY);
 CREATE TABLE rows (
   space INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
   id BLOB, version INTEGER NOT NULL, body BLOB NOT NULL, aside BLOB NOT NULL, extract BLOB NOT NULL,
+  sum INTEGER NOT NULL,
   PRIMARY KEY (space, kind, name)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX rows_by_id ON rows (space, kind, id) WHERE id IS NOT NULL;
@@ -58,7 +60,8 @@ CREATE TABLE entries (
 CREATE TABLE log (
   id INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
   before_id BLOB, before_version INTEGER, before_body BLOB, before_aside BLOB,
-  after_id BLOB, after_version INTEGER, after_body BLOB, after_aside BLOB
+  after_id BLOB, after_version INTEGER, after_body BLOB, after_aside BLOB,
+  sum INTEGER NOT NULL
 );
 ";
 
@@ -188,18 +191,11 @@ fn set_size_max(connection: &Connection, bytes: Option<u64>) -> rusqlite::Result
     connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
 }
 
-/// What is wrong with the file; see [`super::Sqlite::check`].
-pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare("PRAGMA integrity_check")?;
-    let found: Vec<String> =
-        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(if found == ["ok"] { Vec::new() } else { found })
-}
-
 fn create(connection: &mut Connection, seams: &Seams) -> rusqlite::Result<()> {
     let incarnation = seams.new_uid().to_string();
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
+    State::default().write(&transaction)?;
     transaction.execute("INSERT INTO meta VALUES ('incarnation', ?1)", params![incarnation])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;

@@ -6,7 +6,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use super::failure::store_error;
 use super::query::Reading;
 use super::row::{ROW, bytes_at, name_at, row_if_any_at};
-use crate::contract::{Hit, IndexCursor, IndexRange, Key, StoreError, Table};
+use crate::contract::{Hit, IndexCursor, IndexRange, Key, Row, StoreError, Table, Value};
 
 /// Values for the parameters of a statement, by name.
 type Given<'q> = Vec<(&'static str, ToSqlOutput<'q>)>;
@@ -146,9 +146,10 @@ impl EntryError {
     fn into_store_error(self) -> StoreError {
         match self {
             Self::Sql(error) => store_error(error),
-            Self::NoRow(key) => {
-                StoreError::Corrupt(format!("an index names {}, which is not there", key.name))
-            }
+            Self::NoRow(key) => StoreError::Corrupt(format!(
+                "an index names {}, which is not there or has no such entry",
+                key.name
+            )),
         }
     }
 }
@@ -159,10 +160,14 @@ fn key_at(row: &SqlRow<'_>, first: usize, range: &IndexRange) -> rusqlite::Resul
 }
 
 fn hit_at(row: &SqlRow<'_>, range: &IndexRange) -> Result<Hit, EntryError> {
-    let value = bytes_at(row, 0)?.into();
+    let value: Value = bytes_at(row, 0)?.into();
     let key = key_at(row, 1, range)?;
-    match row_if_any_at(row, 3)? {
-        Some(row) => Ok(Hit { value, key, row }),
-        None => Err(EntryError::NoRow(key)),
+    // The entry itself has no sum; the extract of its row, which has one, vouches for it.
+    let has_entry = |row: &Row| {
+        row.extract.entries().any(|e| e.value == value && e.index == &*range.index.name)
+    };
+    match row_if_any_at(row, 3, &key.name)? {
+        Some(row) if has_entry(&row) => Ok(Hit { value, key, row }),
+        _ => Err(EntryError::NoRow(key)),
     }
 }

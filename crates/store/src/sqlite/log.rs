@@ -11,6 +11,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::failure::store_error;
 use super::names::{Names, TableNumbers};
 use super::row::{State, id_to_sql, logged_row_at, name_at, version_to_sql};
+use super::sums;
 use crate::contract::{BATCH_WRITES_MAX, Change, Changes, Key, Position, Row, StoreError};
 
 /// Room for the index within a commit.
@@ -41,7 +42,7 @@ pub(super) struct Append<'c>(CachedStatement<'c>);
 
 impl<'c> Append<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let sql = "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        let sql = "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
         connection.prepare_cached(sql).map(Self)
     }
 
@@ -55,8 +56,9 @@ impl<'c> Append<'c> {
     ) -> rusqlite::Result<()> {
         let index = u64::try_from(index).unwrap_or(u64::MAX);
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        let line = line_id(change.position.sequence, index);
         self.0.execute(params![
-            line_id(change.position.sequence, index),
+            line,
             table.namespace,
             table.kind,
             &*change.key.name,
@@ -68,6 +70,7 @@ impl<'c> Append<'c> {
             after.map(|row| version_to_sql(row.version)),
             after.map(|row| &*row.body),
             after.map(|row| &*row.aside),
+            sums::of_line(line, [table.namespace, table.kind], change),
         ])?;
         state.log_changes += 1;
         state.log_bytes += line_bytes(change);
@@ -218,17 +221,22 @@ fn change_of(
     names: &Names,
     position: Position,
 ) -> Result<Change, StoreError> {
-    let number = |column| row.get(column).map_err(store_error);
+    let number = |column| row.get::<_, i64>(column).map_err(store_error);
     let numbers = TableNumbers { namespace: number(1)?, kind: number(2)? };
     let table = names.table_of(numbers).ok_or_else(|| {
         StoreError::Corrupt(format!("the log names an unknown table, {numbers:?}"))
     })?;
-    Ok(Change {
+    let change = Change {
         position,
         key: Key { table, name: name_at(row, 3).map_err(store_error)? },
         before: logged_row_at(row, 4).map_err(store_error)?,
         after: logged_row_at(row, 8).map_err(store_error)?,
-    })
+    };
+    let sum = sums::of_line(number(0)?, [numbers.namespace, numbers.kind], &change);
+    match sum == number(12)? {
+        true => Ok(change),
+        false => Err(StoreError::Corrupt("a line of the log is damaged".into())),
+    }
 }
 
 /// Makes the log empty, with `position` as its end.

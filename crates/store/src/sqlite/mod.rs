@@ -4,6 +4,7 @@
 //! commits happen, `readers` where views come from, `log` what changes are read from when memory no longer has them.
 
 pub(crate) mod bare;
+mod check;
 mod checkpoint;
 mod executor;
 mod failure;
@@ -16,6 +17,7 @@ mod read_only;
 mod readers;
 mod row;
 mod spaces;
+mod sums;
 mod writer;
 mod writing;
 
@@ -190,13 +192,14 @@ impl Sqlite {
 
     /// Reads the whole file and answers what is wrong with it, in words for people; nothing if it is sound.
     ///
-    /// SQLite notices damage of its own structure, and rows that its indexes do not have or the other way round. A changed
-    /// byte within a document it cannot notice: pages have no checksums. Cost: all of the file is read.
+    /// For rows and the log damage is told by whoever reads them; this finds it where nobody reads, and what reading cannot
+    /// tell: rows that are under another key than they should be, and index entries that are missing. Cost: all of the file is
+    /// read, more than once.
     ///
     /// # Errors
-    /// As reads have them; damage so bad that it cannot be described is [`StoreError::Corrupt`].
+    /// Those of reading; damage is none.
     pub async fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.readers.read(|connection, _| format::check(connection).map_err(store_error)).await
+        self.readers.read(check::check).await
     }
 
     async fn changes_on_disk(&self, after: Position, limit: usize) -> Result<Changes, StoreError> {

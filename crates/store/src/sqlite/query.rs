@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::failure::store_error;
 use super::names::{Names, Place};
 use super::row::{
-    ROW, State, count_at, extract_at, id_to_sql, name_at, row_at, row_if_any_at, version_of_sql,
+    ROW, State, count_at, extract_at, id_to_sql, name_at, named_row_at, row_at, row_if_any_at,
+    version_of_sql,
 };
 use super::spaces::Spaces;
 use crate::contract::{
@@ -68,12 +69,12 @@ struct SeenRow {
 impl SeenRow {
     fn read(connection: &Connection, place: Option<Place>, name: &str) -> rusqlite::Result<Self> {
         const SQL: &str = "SELECT s.era, s.sequence, s.generation,
-            r.id, r.version, r.body, r.aside, r.extract
+            r.id, r.version, r.body, r.aside, r.extract, r.sum
             FROM state s LEFT JOIN rows r ON r.space = ?1 AND r.kind = ?2 AND r.name = ?3";
         let Place { space, kind } = place.unwrap_or(Place::NOWHERE);
         connection.prepare_cached(SQL)?.query_row(params![space, kind, name], |row| {
             Ok(Self {
-                row: row_if_any_at(row, 3)?,
+                row: row_if_any_at(row, 3, name)?,
                 position: Position { era: count_at(row, 0)?, sequence: count_at(row, 1)? },
                 generation: count_at(row, 2)?,
             })
@@ -87,9 +88,9 @@ impl Reading<'_> {
     }
 
     pub(super) fn row(&self, key: &Key) -> Result<Option<Row>, StoreError> {
-        const SQL: &str = "SELECT r.id, r.version, r.body, r.aside, r.extract FROM rows r
+        const SQL: &str = "SELECT r.id, r.version, r.body, r.aside, r.extract, r.sum FROM rows r
             WHERE r.space = ?1 AND r.kind = ?2 AND r.name = ?3";
-        self.one(SQL, key, |row| row_at(row, 0))
+        self.one(SQL, key, |row| row_at(row, 0, &key.name))
     }
 
     pub(super) fn version(&self, key: &Key) -> Result<Option<Version>, StoreError> {
@@ -130,9 +131,10 @@ impl Reading<'_> {
         table: &Table,
         id: RowId,
     ) -> Result<Option<NamedRow>, StoreError> {
-        const SQL: &str = "SELECT r.name, r.id, r.version, r.body, r.aside, r.extract FROM rows r
+        const SQL: &str =
+            "SELECT r.name, r.id, r.version, r.body, r.aside, r.extract, r.sum FROM rows r
             WHERE r.space = ?1 AND r.kind = ?2 AND r.id = ?3";
-        self.by_id(SQL, table, id, |row| Ok((name_at(row, 0)?, row_at(row, 1)?)))
+        self.by_id(SQL, table, id, |row| named_row_at(row, 1))
     }
 
     fn by_id<T>(
@@ -158,7 +160,7 @@ impl Reading<'_> {
     ) -> Result<Vec<NamedRow>, StoreError> {
         let order = if descending { "DESC" } else { "ASC" };
         let columns = format!("r.name, {ROW}");
-        self.range(range, &columns, order, limit, |row| Ok((name_at(row, 0)?, row_at(row, 1)?)))
+        self.range(range, &columns, order, limit, |row| named_row_at(row, 1))
     }
 
     /// The first names of a range, in order, at most `limit`.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, Row as SqlRow};
 
-use crate::contract::{Extract, Position, Row, RowId, Version};
+use super::sums;
+use crate::contract::{Extract, NamedRow, Position, Row, RowId, Version};
 
 /// Versions use all 64 bits, SQLite's integers are signed: the same bits, and only equality matters.
 pub(super) fn version_to_sql(version: Version) -> i64 {
@@ -23,20 +24,35 @@ pub(super) fn id_to_sql(id: RowId) -> Option<[u8; 16]> {
 }
 
 /// The columns of a row as [`row_at`] reads them, of the table called `r`.
-pub(super) const ROW: &str = "r.id, r.version, r.body, r.aside, r.extract";
+pub(super) const ROW: &str = "r.id, r.version, r.body, r.aside, r.extract, r.sum";
 
-/// The row in the columns from `first`; see [`ROW`].
-pub(super) fn row_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
+/// The row in the columns from `first`; see [`ROW`]. An error if its sum is not that of a row called `name`.
+pub(super) fn row_at(row: &SqlRow<'_>, first: usize, name: &str) -> rusqlite::Result<Row> {
     let extract = extract_at(row, first + 4)?;
-    Ok(Row { extract, ..plain_row_at(row, first)? })
+    let found = Row { extract, ..plain_row_at(row, first)? };
+    match sums::of_row(name, &found) == row.get::<_, i64>(first + 5)? {
+        true => Ok(found),
+        false => Err(damaged(first + 5, "a row is damaged: its sum is another one")),
+    }
 }
 
 /// The same where all may be NULL, which is no row.
-pub(super) fn row_if_any_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Option<Row>> {
+pub(super) fn row_if_any_at(
+    row: &SqlRow<'_>,
+    first: usize,
+    name: &str,
+) -> rusqlite::Result<Option<Row>> {
     match is_null(row, first + 1)? {
         true => Ok(None),
-        false => row_at(row, first).map(Some),
+        false => row_at(row, first, name).map(Some),
     }
+}
+
+/// A row in the columns from `first` and its name in the column before.
+pub(super) fn named_row_at(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<NamedRow> {
+    let name = name_at(row, first - 1)?;
+    let found = row_at(row, first, &name)?;
+    Ok((name, found))
 }
 
 /// A row of the log, in four columns from `first`: id, version, body, aside. All may be NULL, which is no row.
@@ -87,13 +103,13 @@ pub(super) fn bytes_at(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Byte
 }
 
 /// A value that we never write.
-fn damaged(column: usize, what: &'static str) -> rusqlite::Error {
+pub(super) fn damaged(column: usize, what: &'static str) -> rusqlite::Error {
     let cause = FromSqlError::Other(what.into());
     rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(cause))
 }
 
 /// The line of table `state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     /// The newest commit.
     pub(super) position: Position,
@@ -108,30 +124,46 @@ pub(super) struct State {
 impl State {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         const SQL: &str =
-            "SELECT era, sequence, log_oldest, log_changes, log_bytes, generation FROM state";
+            "SELECT era, sequence, log_oldest, log_changes, log_bytes, generation, sum FROM state";
         connection.prepare_cached(SQL)?.query_row([], |row| {
-            Ok(Self {
+            let found = Self {
                 position: Position { era: count_at(row, 0)?, sequence: count_at(row, 1)? },
                 log_oldest: count_at(row, 2)?,
                 log_changes: count_at(row, 3)?,
                 log_bytes: count_at(row, 4)?,
                 generation: count_at(row, 5)?,
-            })
+            };
+            match found.sum() == row.get::<_, i64>(6)? {
+                true => Ok(found),
+                false => Err(damaged(6, "the state is damaged: its sum is another one")),
+            }
         })
     }
 
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         const SQL: &str = "UPDATE state SET era = ?1, sequence = ?2, log_oldest = ?3,
-            log_changes = ?4, log_bytes = ?5, generation = ?6";
+            log_changes = ?4, log_bytes = ?5, generation = ?6, sum = ?7";
+        let [era, sequence, oldest, changes, bytes, generation] = self.numbers();
         connection.prepare_cached(SQL)?.execute([
-            self.position.era.cast_signed(),
-            self.position.sequence.cast_signed(),
-            self.log_oldest.cast_signed(),
-            self.log_changes.cast_signed(),
-            self.log_bytes.cast_signed(),
-            self.generation.cast_signed(),
+            era,
+            sequence,
+            oldest,
+            changes,
+            bytes,
+            generation,
+            self.sum(),
         ])?;
         Ok(())
+    }
+
+    fn numbers(&self) -> [i64; 6] {
+        let Position { era, sequence } = self.position;
+        [era, sequence, self.log_oldest, self.log_changes, self.log_bytes, self.generation]
+            .map(u64::cast_signed)
+    }
+
+    fn sum(&self) -> i64 {
+        sums::of_numbers(self.numbers(), 0).cast_signed()
     }
 
     /// Where reading the log can start at the earliest.

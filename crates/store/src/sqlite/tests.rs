@@ -488,12 +488,19 @@ async fn an_update_that_changes_no_entry_and_no_id_writes_neither() {
 }
 
 #[tokio::test]
-async fn a_sound_file_has_nothing_wrong_and_a_missing_entry_is_noticed_by_reading() {
+async fn a_sound_file_has_nothing_wrong_and_damage_is_told() {
     let (_folder, path) = place();
     let store = open(&path).unwrap();
     store.commit(only(Write::put(key("a"), indexed(1, 1, "red")))).await.unwrap();
     assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
+    outside(&path).execute("DELETE FROM entries WHERE index_id = 2", []).unwrap();
+    assert_eq!(store.check().await.unwrap(), ["row a is missing from an index"]);
+    outside(&path).execute("UPDATE rows SET body = x'00'", []).unwrap();
+    let damaged = store.get(&key("a")).await;
+    assert!(matches!(damaged, Err(StoreError::Corrupt(_))), "{damaged:?}");
+    assert_eq!(store.check().await.unwrap().len(), 1);
     outside(&path).execute("DELETE FROM rows", []).unwrap();
+    assert_eq!(store.check().await.unwrap(), ["there are 1 index entries, and rows have 0"]);
     let mut snapshot = store.snapshot().await.unwrap();
     let found = snapshot.scan_index(&by_color("v1", "red"), None, 9, false).await;
     assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}");

@@ -11,6 +11,7 @@ use super::names::{Place, TableNumbers};
 use super::query::Reading;
 use super::row::{State, id_to_sql, version_to_sql};
 use super::spaces::Spaces;
+use super::sums;
 use super::writer::Outcome;
 use crate::contract::{
     Change, CommitError, Key, Position, Range, Row, RowId, StoreError, Table, Value, Version,
@@ -112,17 +113,17 @@ impl<'c> Writing<'c> {
         Ok(Self {
             connection,
             shared,
-            insert: prepare("INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
+            insert: prepare("INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
             insert_new: prepare(
-                "INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (space, kind, name) DO NOTHING",
             )?,
             update: prepare(
-                "UPDATE rows SET version = ?4, body = ?5, aside = ?6, extract = ?7
+                "UPDATE rows SET version = ?4, body = ?5, aside = ?6, extract = ?7, sum = ?8
                  WHERE space = ?1 AND kind = ?2 AND name = ?3",
             )?,
             update_id: prepare(
-                "UPDATE rows SET id = ?4, version = ?5, body = ?6, aside = ?7, extract = ?8
+                "UPDATE rows SET id = ?4, version = ?5, body = ?6, aside = ?7, extract = ?8, sum = ?9
                  WHERE space = ?1 AND kind = ?2 AND name = ?3",
             )?,
             remove: prepare("DELETE FROM rows WHERE space = ?1 AND kind = ?2 AND name = ?3")?,
@@ -218,6 +219,7 @@ impl<'c> Writing<'c> {
             (Some(before), Some(row)) if before.id == row.id => {
                 let version = version_to_sql(row.version);
                 let extract = &**row.extract.as_bytes();
+                let sum = sums::of_row(name, row);
                 self.update.execute(params![
                     space,
                     kind,
@@ -225,7 +227,8 @@ impl<'c> Writing<'c> {
                     version,
                     &*row.body,
                     &*row.aside,
-                    extract
+                    extract,
+                    sum
                 ])?;
             }
             (Some(_), Some(row)) => drop(insert(&mut self.update_id, place, key, row)?),
@@ -289,5 +292,6 @@ fn insert(
         &*row.body,
         &*row.aside,
         &**row.extract.as_bytes(),
+        sums::of_row(&key.name, row),
     ])
 }
