@@ -51,13 +51,15 @@ pub(super) fn store_error(error: Error) -> StoreError {
     }
 }
 
-/// A column of a type that we never write is damage too.
+/// A column of a type that we never write is damage too, and so is a table that our statements do not fit.
 fn unless_wrong_type(error: Error) -> StoreError {
     match error {
         Error::InvalidColumnType(..)
         | Error::IntegralValueOutOfRange(..)
         | Error::FromSqlConversionFailure(..)
         | Error::Utf8Error(..)
+        | Error::SqlInputError { .. }
+        | Error::InvalidColumnIndex(_)
         | Error::QueryReturnedNoRows => StoreError::Corrupt(error.to_string()),
         error => StoreError::Failed(Box::new(error)),
     }

@@ -137,7 +137,8 @@ fn check_format(path: &Path, connection: &Connection) -> Result<bool, OpenError>
         (Ok(id), Ok(found)) => (id, found),
         (Err(error), _) | (_, Err(error)) => {
             return Err(match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase) => {
+                // The second is what SQLite says of a file format that it does not know.
+                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::Unknown) => {
                     OpenError::NotAStore { path: path.to_owned() }
                 }
                 _ => failed(error),
