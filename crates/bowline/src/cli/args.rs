@@ -237,6 +237,9 @@ pub(crate) struct ListArgs {
     /// Go on where an earlier list stopped
     #[arg(long, value_name = "TOKEN")]
     pub(crate) page_token: Option<String>,
+    /// Say on standard error how the server found the resources: which index, how many rows it looked at
+    #[arg(long)]
+    pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

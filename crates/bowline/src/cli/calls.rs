@@ -41,6 +41,8 @@ pub(crate) struct Query {
     pub(crate) parent: Option<String>,
     pub(crate) filter: Option<String>,
     pub(crate) order_by: Option<String>,
+    /// Ask the server how it found the resources.
+    pub(crate) explain: bool,
 }
 
 /// One page of a list.
@@ -49,6 +51,8 @@ pub(crate) struct Page {
     pub(crate) next_page_token: String,
     /// Regions whose resources are missing because they could not be reached.
     pub(crate) unreachable: Vec<String>,
+    /// What the server says of how it found them, if it was asked.
+    pub(crate) explained: Option<String>,
 }
 
 impl Session {
@@ -88,8 +92,11 @@ impl Session {
                 "--page-token",
             )?;
         }
-        let reply = self.client.unary(&bound.method, request).await?;
-        page_of(bound, &reply)
+        if !query.explain {
+            return page_of(bound, &self.client.unary(&bound.method, request).await?);
+        }
+        let (reply, explained) = self.client.unary_explained(&bound.method, request).await?;
+        Ok(Page { explained, ..page_of(bound, &reply)? })
     }
 
     /// The new resource, or `None` if the method does not answer with it.
@@ -313,6 +320,7 @@ fn page_of(bound: &Bound, reply: &DynamicMessage) -> Result<Page, Error> {
         items: messages.collect(),
         next_page_token: token.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
         unreachable: texts(unreachable),
+        explained: None,
     })
 }
 

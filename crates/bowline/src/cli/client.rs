@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use bowline_api::engine::explain::HEADER as EXPLAIN;
 use bowline_schema::model::Method;
 use bytes::{Buf, BufMut};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
 use super::args::ServerArgs;
@@ -58,6 +60,22 @@ impl Client {
         request.set_timeout(self.timeout);
         let (mut grpc, path, codec) = self.prepare(method).await?;
         Ok(grpc.unary(request, path, codec).await?.into_inner())
+    }
+
+    /// The same, with what the server says of how it found its answer.
+    pub(crate) async fn unary_explained(
+        &self,
+        method: &Method,
+        message: DynamicMessage,
+    ) -> Result<(DynamicMessage, Option<String>), Error> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(self.timeout);
+        request.metadata_mut().insert(EXPLAIN, MetadataValue::from_static("true"));
+        let (mut grpc, path, codec) = self.prepare(method).await?;
+        let response = grpc.unary(request, path, codec).await?;
+        let explained = response.metadata().get(EXPLAIN).and_then(|value| value.to_str().ok());
+        let explained = explained.map(str::to_owned);
+        Ok((response.into_inner(), explained))
     }
 
     /// Calls a method that answers with a stream, which may last for ever.

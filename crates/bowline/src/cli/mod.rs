@@ -13,6 +13,7 @@ mod columns;
 mod comments;
 mod documents;
 mod error;
+mod explain;
 mod fields;
 mod json;
 mod new_store;

@@ -189,6 +189,10 @@ fn lists_are_filtered_ordered_and_cut() {
     let token = note.split_once("--page-token ").expect("the note has a token").1.trim();
     assert_eq!(names(&["--page-token", token]).0, "b4 b5 b6 b7");
 
+    let (found, explained) = names(&["--filter", "pages > 500", "--explain"]);
+    assert_eq!(found, "b6 b7");
+    assert!(explained.contains("LOOKED AT") && explained.contains("2 rows returned, 7"), "{explained}");
+
     let page = parsed(&lab.run(&["list", "books", "-o", "json", "--limit", "2"]).ok());
     assert_eq!(page["items"].as_array().unwrap().len(), 2);
     assert!(page["nextPageToken"].is_string());

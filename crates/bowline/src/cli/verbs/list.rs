@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::super::args::ListArgs;
 use super::super::calls::{Page, Query};
 use super::super::error::{Error, exit};
+use super::super::explain::Explanation;
 use super::super::print::Printer;
 use super::super::say;
 
@@ -16,17 +17,24 @@ const PAGE_SIZE: u32 = 200;
 pub(crate) async fn run(args: ListArgs, out: &mut dyn Write) -> Result<(), Error> {
     let session = super::open(&args.server).await?;
     let ty = session.catalog.resolve_type(&args.kind, session.version.as_deref())?;
-    let query = Query { parent: args.parent, filter: args.filter, order_by: args.order_by };
+    let query = Query {
+        parent: args.parent,
+        filter: args.filter,
+        order_by: args.order_by,
+        explain: args.explain,
+    };
     let mut left = if args.all { u64::MAX } else { args.limit };
     let mut printer = Printer::new(out, Arc::clone(&ty), args.output.output, session.now());
     let mut token = args.page_token.unwrap_or_default();
     let mut unreachable = BTreeSet::new();
+    let mut explanation = Explanation::default();
     while left > 0 {
         let most = u32::try_from(left).unwrap_or(u32::MAX);
         let page_size = args.page_size.unwrap_or(PAGE_SIZE).min(most);
-        let Page { mut items, next_page_token, unreachable: regions } =
+        let Page { mut items, next_page_token, unreachable: regions, explained } =
             session.list(&ty, &query, page_size, &token).await?;
         unreachable.extend(regions);
+        explanation.add(explained.as_deref())?;
         // A server may ignore the page size; what it gave too much is not printed.
         items.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= items.len() as u64;
@@ -37,6 +45,9 @@ pub(crate) async fn run(args: ListArgs, out: &mut dyn Write) -> Result<(), Error
         }
     }
     printer.finish(&token)?;
+    if args.explain {
+        say::line(&explanation.render()?);
+    }
     if !token.is_empty() {
         say::note(&format!("there is more: use --all, a larger --limit, or --page-token {token}"));
     }

@@ -53,7 +53,7 @@ impl Target {
         let version = session.version.as_deref();
         let parent = args.parent.as_deref();
         let query =
-            Query { parent: args.parent.clone(), filter: args.filter.clone(), order_by: None };
+            Query { parent: args.parent.clone(), filter: args.filter.clone(), ..Query::default() };
         if let [only] = args.targets.as_slice() {
             match session.catalog.resolve_type(only, version) {
                 Ok(ty) => return Ok(Self { ty, name: None, query }),
