@@ -21,6 +21,7 @@ mod rank;
 mod read;
 mod row;
 mod schema;
+mod schemas;
 mod snapshot;
 mod store;
 mod tls;
@@ -31,4 +32,5 @@ mod writer;
 
 pub use failure::OpenError;
 pub use options::{DatabaseUrl, PostgresOptions};
+pub use schemas::schemas;
 pub use store::Postgres;

@@ -7,6 +7,7 @@
 //! | inbound parts of shadows | `~` | `~inbound/<kind>` | uid | - |
 //! | server processes | `~` | `~incarnation` | uid of the process | - |
 //! | answers to requests with an id | `~` | `~request` | version, method, id | - |
+//! | the mark of a restore that is under way | `~` | `~restoring` | - | - |
 //! | indexes that are complete | `~` | `~index` | namespace, index | - |
 //!
 //! Only rows of API versions are in namespaces that are copied, swapped and dropped; all else is keyed by id and knows

@@ -21,19 +21,21 @@ use super::transfer::{Progress, count, size, unless_interrupted};
 pub(crate) async fn run(args: BackupArgs, out: &mut dyn Write) -> Result<(), Error> {
     let seams = Seams::real();
     let source = Source { storage: args.store.storage(), seams };
-    let services = source.services(&args.services)?;
+    let services = source.services(&args.services).await?;
     if args.file == Path::new("-") {
         if std::io::stdout().is_terminal() {
             let problem = "a backup is not for a terminal; name a file, or pipe it".to_owned();
             return Err(Error::Usage { problem });
         }
-        let written = unless_interrupted(&source.seams, write(&source, &services, out)).await?;
+        let written =
+            unless_interrupted(&source.seams, Box::pin(write(&source, &services, out))).await?;
         say::line(&summary(written));
         return Ok(());
     }
     let part = PartFile::create(&args.file, args.overwrite)?;
     let buffer = BufWriter::new(part.file());
-    let written = unless_interrupted(&source.seams, write(&source, &services, buffer)).await?;
+    let written =
+        unless_interrupted(&source.seams, Box::pin(write(&source, &services, buffer))).await?;
     let bytes = part.finish()?;
     writeln!(out, "{}", summary(written))?;
     Ok(writeln!(out, "wrote {}, {}", args.file.display(), size(bytes))?)
@@ -86,19 +88,22 @@ impl View {
 
 impl Source {
     /// The services to save, in order: those that are named, or all that there are.
-    fn services(&self, named: &[String]) -> Result<Vec<String>, Error> {
-        let mut services = match (&self.storage, named) {
-            (Storage::Memory, _) => {
-                let problem = "what is in the memory of a process cannot be saved".to_owned();
-                return Err(Error::Usage { problem });
+    async fn services(&self, named: &[String]) -> Result<Vec<String>, Error> {
+        if self.storage == Storage::Memory {
+            let problem = "what is in the memory of a process cannot be saved".to_owned();
+            return Err(Error::Usage { problem });
+        }
+        if named.is_empty() {
+            let services = self.storage.services(&self.seams).await?;
+            return if services.is_empty() { Err(Error::NoStores) } else { Ok(services) };
+        }
+        for service in named {
+            // Opening a store would make it.
+            if !self.storage.has(service, &self.seams).await? {
+                return Err(Error::NoStore { service: service.clone() });
             }
-            (Storage::Folder(folder), []) => stored(folder)?,
-            (Storage::Postgres(_), []) => {
-                let problem = "name the services with --service".to_owned();
-                return Err(Error::Usage { problem });
-            }
-            (_, named) => named.to_vec(),
-        };
+        }
+        let mut services = named.to_vec();
         services.sort();
         services.dedup();
         Ok(services)
@@ -118,19 +123,4 @@ impl Source {
         let snapshot = backend.snapshot().await.map_err(failed)?;
         Ok(View { snapshot, backend: Some(backend) })
     }
-}
-
-/// The services that have a file below `folder`.
-fn stored(folder: &Path) -> Result<Vec<String>, Error> {
-    let folder = folder.join(REGION);
-    let failed = |source| Error::Read { path: folder.clone(), source };
-    let mut services = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        services.extend(name.to_str().and_then(|name| name.strip_suffix(".db")).map(str::to_owned));
-    }
-    if services.is_empty() {
-        return Err(Error::NoStores { folder });
-    }
-    Ok(services)
 }

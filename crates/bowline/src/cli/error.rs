@@ -101,8 +101,10 @@ pub(crate) enum Error {
     Exists { path: PathBuf },
     #[error("another process is writing {path}")]
     Busy { path: PathBuf },
-    #[error("no service has data in {folder}")]
-    NoStores { folder: PathBuf },
+    #[error("no service has data there")]
+    NoStores,
+    #[error("{service} has no data there")]
+    NoStore { service: String },
     #[error("interrupted; nothing was left behind")]
     Interrupted,
     #[error("write the output")]
@@ -157,7 +159,8 @@ impl Error {
             | Self::Backup(_)
             | Self::Store(_)
             | Self::Busy { .. }
-            | Self::NoStores { .. }
+            | Self::NoStores
+            | Self::NoStore { .. }
             | Self::Interrupted
             | Self::Output(_) => exit::ERROR,
             Self::Exists { .. } | Self::Restore { source: RestoreError::NotEmpty { .. }, .. } => {

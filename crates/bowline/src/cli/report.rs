@@ -90,7 +90,7 @@ fn notes(error: &Error) -> Vec<String> {
         Error::Backup(BackupError::NewerFormat { .. }) => {
             vec!["hint: restore it with the program that wrote it, or a newer one".to_owned()]
         }
-        Error::NoStores { .. } => {
+        Error::NoStores | Error::NoStore { .. } => {
             vec!["hint: --data or --store says where the data is".to_owned()]
         }
         _ => Vec::new(),

@@ -34,10 +34,10 @@ pub(crate) async fn run(args: RestoreArgs, out: &mut dyn Write) -> Result<(), Er
     let services = selected(reader.header(), &args.services)?;
     let mut target = Target::begin(args.store.storage(), &services, seams.clone())?;
     let history = if args.moves { History::Continues } else { History::NewEra(args.era) };
-    let work = async {
+    let work = Box::pin(async {
         let found = target.fill(reader, &services, history).await?;
         target.finish(found).await
-    };
+    });
     let restored = unless_interrupted(&seams, work).await?;
     print_restored(&restored, out)
 }
@@ -98,7 +98,7 @@ impl History {
                 Err(Error::Usage { problem })
             }
             Self::NewEra(era) => {
-                let era = era.unwrap_or(backup.era.saturating_add(1));
+                let era = era.unwrap_or_else(|| backup.era.saturating_add(1));
                 Ok(Position { era, ..backup })
             }
         }

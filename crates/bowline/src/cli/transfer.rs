@@ -7,6 +7,7 @@ use std::time::Duration;
 use bowline_base::{Seams, seams::Clock};
 use bowline_store::Table;
 use bowline_store::backup::{DeploymentContents, Totals};
+use futures::future::LocalBoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::{Error, exit};
@@ -61,7 +62,7 @@ impl Drop for Progress {
 /// Work that waits for a pipe does not notice; asked a second time, the process ends at once.
 pub(crate) async fn unless_interrupted<T>(
     seams: &Seams,
-    work: impl Future<Output = Result<T, Error>>,
+    work: LocalBoxFuture<'_, Result<T, Error>>,
 ) -> Result<T, Error> {
     let listen = |kind| signal(kind).map_err(Error::Signals);
     let mut signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bowline_testkit::eventually_blocking;
+use bowline_testkit::postgres::{Options, require};
 
 use crate::lab::{Lab, Ran, program, run};
 
@@ -82,8 +83,13 @@ fn a_backup_goes_through_a_pipe() {
 
 /// A restore that reads from a pipe.
 fn restore_of(data: &str) -> Child {
+    restore_into(&["--data", data])
+}
+
+fn restore_into(place: &[&str]) -> Child {
     Command::new(program())
-        .args(["restore", "-", "--move", "--data", data])
+        .args(["restore", "-", "--move"])
+        .args(place)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -184,4 +190,65 @@ fn services_are_named_by_what_is_there() {
     let said = alone(&["backup", &lab.path("n"), "--data", &lab.path("nowhere")]).fails(1);
     assert!(said.contains("nowhere"), "{said}");
     assert!(!Path::new(&lab.path("n")).exists());
+}
+
+#[test]
+fn data_moves_to_postgres_and_back() {
+    let Some(postgres) = require(Options::default()) else { return };
+    let (mut lab, _) = saved("move");
+    let (url, before) = (postgres.url("postgres"), everything(&lab));
+    stop(&mut lab);
+    let file = lab.path("there.backup");
+    alone(&["backup", &file, "--data", &lab.path("data")]).ok();
+    let said = alone(&["restore", &file, "--move", "--store", &url]).ok();
+    assert!(said.contains("era 0, as before"), "{said}");
+    let refused = alone(&["restore", &file, "--move", "--store", &url]).fails(3);
+    assert!(refused.contains("the store is not empty") && refused.contains("hint: "), "{refused}");
+
+    lab.serve(&["--store", &url, "--listen", "127.0.0.1:0"]);
+    assert_eq!(everything(&lab), before);
+    let documents = "SELECT count(document) FROM \"bowline_local_library.example.com\".books_v1";
+    let made = || postgres.sql("postgres", documents).ok().filter(|found| found.trim() == "3");
+    eventually_blocking("documents for SQL", PATIENCE, made).expect("they are made again");
+    lab.run(&["update", "shelves/a", "--set", "theme=new"]).ok();
+    let changed = everything(&lab);
+    let file = lab.path("back.backup");
+    let said = alone(&["backup", &file, "--store", &url]).ok();
+    assert!(!said.contains(postgres.password()), "{said}");
+    stop(&mut lab);
+
+    let back = lab.path("back");
+    alone(&["restore", &file, "--move", "--data", &back]).ok();
+    lab.serve(&["--data", &back, "--listen", "127.0.0.1:0"]);
+    assert_eq!(everything(&lab), changed);
+    let absent = lab.path("absent.backup");
+    let said = alone(&["backup", &absent, "--store", &url, "--service", "other"]).fails(1);
+    assert!(said.contains("other has no data there"), "{said}");
+}
+
+#[test]
+fn a_killed_restore_into_postgres_is_not_served_and_can_be_done_again() {
+    let Some(postgres) = require(Options::default()) else { return };
+    let (mut lab, file) = saved("kill-postgres");
+    let (url, before) = (postgres.url("postgres"), everything(&lab));
+    stop(&mut lab);
+    let mut restore = restore_into(&["--store", &url]);
+    let bytes = std::fs::read(&file).expect("the backup");
+    let pipe = restore.stdin.as_mut().expect("a pipe");
+    pipe.write_all(&bytes[..bytes.len() - 40]).expect("it reads");
+    pipe.flush().expect("it reads");
+    let rows = "SELECT 1 FROM \"bowline_local_library.example.com\".rows LIMIT 1";
+    let marked = || postgres.sql("postgres", rows).ok().filter(|found| found.trim() == "1");
+    eventually_blocking("a marked schema", PATIENCE, marked).expect("a mark");
+    restore.kill().expect("it is killed");
+    restore.wait().expect("it is gone");
+
+    let folder = lab.folder().display().to_string();
+    let up = ["up", folder.as_str(), "--store", &url, "--listen", "127.0.0.1:0"];
+    let refused = alone(&up).fails(1);
+    assert!(refused.contains("a restore that was not finished"), "{refused}");
+    assert!(!refused.contains(postgres.password()), "{refused}");
+    alone(&["restore", &file, "--store", &url]).ok();
+    lab.serve(&["--store", &url, "--listen", "127.0.0.1:0"]);
+    assert_eq!(everything(&lab), before);
 }

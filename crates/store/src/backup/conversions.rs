@@ -72,6 +72,7 @@ async fn ids_and_entries_work_after_a_restore() {
 
 /// Two rows are always written together by the process that has the file open, while backups read it from beside.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "writing has to go on beside")]
 async fn a_view_beside_a_writer_is_a_state_that_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");

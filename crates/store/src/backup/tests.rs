@@ -196,8 +196,10 @@ async fn errors_name_the_place() {
         .assert_eq(&said(&newer));
 }
 
+type Payload<'p> = (Kind, &'p [u8]);
+
 /// A file of these blocks, with right checksums.
-fn blocks(blocks: &[(Kind, &[u8])]) -> Vec<u8> {
+fn blocks(blocks: &[Payload<'_>]) -> Vec<u8> {
     let mut writer = BlockWriter::start(Vec::new()).unwrap();
     for (kind, payload) in blocks {
         writer.block(*kind, payload).unwrap();
@@ -205,11 +207,11 @@ fn blocks(blocks: &[(Kind, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-const HEADER: (Kind, &[u8]) =
+const HEADER: Payload<'_> =
     (Kind::Header, br#"{"program":"","created":"","deployments":[{"service":"s","region":"r"}]}"#);
-const BEGIN: (Kind, &[u8]) =
+const BEGIN: Payload<'_> =
     (Kind::Deployment, br#"{"service":"s","region":"r","era":0,"sequence":0}"#);
-const TABLE: (Kind, &[u8]) = (Kind::Table, br#"{"namespace":"v1","kind":"K"}"#);
+const TABLE: Payload<'_> = (Kind::Table, br#"{"namespace":"v1","kind":"K"}"#);
 
 fn row_bytes(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -222,8 +224,8 @@ fn files_that_no_program_of_ours_writes_are_refused() {
     let rows = [row_bytes("b"), row_bytes("a")].concat();
     let cut = &row_bytes("a")[..20];
     let huge = [0xff; 5];
-    let process: (Kind, &[u8]) = (Kind::Table, br#"{"namespace":"~","kind":"~incarnation"}"#);
-    let cases: [(&[(Kind, &[u8])], &str); 10] = [
+    let process: Payload<'_> = (Kind::Table, br#"{"namespace":"~","kind":"~incarnation"}"#);
+    let cases: [(&[Payload<'_>], &str); 10] = [
         (&[BEGIN], "a header was expected"),
         (&[(Kind::Header, b"{")], "its facts make no sense"),
         (&[HEADER, TABLE], "it is of a kind that cannot come here"),
@@ -313,6 +315,7 @@ async fn history_goes_on_where_it_is_told() {
 
 /// Two rows are always written together, many times, while a backup is taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "writing has to go on beside")]
 async fn a_backup_under_writes_is_a_state_that_was() {
     let store = Arc::new(Memory::new());
     // So many rows between the two that they are read in different pages.
