@@ -30,7 +30,8 @@ async fn every_broken_promise_is_noticed() {
         (Fault::WrongError, "no client can retry this"),
     ];
     for (fault, symptom) in faults {
-        let error = tokio::spawn(run(Faulty::new(fault))).await.expect_err("it was not noticed");
+        let error =
+            tokio::spawn(run(Faulty::backend(fault))).await.expect_err("it was not noticed");
         let text = error.into_panic();
         let text = text.downcast_ref::<String>().unwrap();
         assert!(text.contains(symptom), "{fault:?} shows as {text}");

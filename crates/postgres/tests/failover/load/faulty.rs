@@ -32,7 +32,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    pub(crate) fn new(fault: Fault) -> Arc<dyn Backend> {
+    pub(crate) fn backend(fault: Fault) -> Arc<dyn Backend> {
         Arc::new(Self { good: Memory::new(), fault, calls: AtomicU64::new(0) })
     }
 
