@@ -174,9 +174,8 @@ impl Faulty {
         for write in &mut batch.writes {
             match (self.fault, &mut *write) {
                 (Fault::LosesIdsOnUpdate, Write::Put { key, row, .. }) => {
-                    if self.good.get(key).await?.0.is_some() {
-                        row.id = RowId::NONE;
-                    }
+                    let is_update = self.good.get(key).await?.0.is_some();
+                    row.id = if is_update { RowId::NONE } else { row.id };
                 }
                 (Fault::ReindexesAnyVersion, Write::Reindex { key, version, .. }) => {
                     let (row, _) = self.good.get(key).await?;
