@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bowline_api::limits::Limits;
+use bowline_base::Seams;
 use bowline_schema::load::load;
 use bowline_schema::model::Registry;
 use bowline_schema::source::Source;
+use bowline_store::sqlite::{Sqlite, SqliteOptions};
 use bowline_store::{
     Backend, Batch, Changes, CommitError, Key, Memory, Position, Row, Snapshot, StoreError, Write,
 };
@@ -290,6 +292,18 @@ async fn every_list_is_what_it_is_without_indexes() {
     let (different, n_indexed) = live(&twins, 1_500).await;
     assert_eq!(different, None);
     assert!(n_indexed > 200, "{n_indexed}");
+}
+
+#[tokio::test]
+async fn every_list_of_the_embedded_store_is_what_it_is_without_indexes() {
+    let folder = bowline_testkit::World::new("indexes").unwrap();
+    let path = folder.path().join("test.db");
+    let store = Sqlite::open(&path, SqliteOptions::default(), Seams::real()).unwrap();
+    let twins = Twins::new(Arc::new(store)).await;
+    let (different, n_indexed) = live(&twins, 400).await;
+    assert_eq!(different, None);
+    assert!(n_indexed > 40, "{n_indexed}");
+    twins.indexed.engine.close().await;
 }
 
 /// A store that forgets index entries of rows that were there before, once it is told to.

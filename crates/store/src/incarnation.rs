@@ -231,7 +231,7 @@ impl Incarnation {
             let state = self.lock();
             let starts =
                 state.under_way.keys().next().into_iter().chain(state.abandoned.keys().next());
-            starts.copied().min().unwrap_or(*self.head.borrow())
+            starts.copied().min().unwrap_or_else(|| *self.head.borrow())
         };
         // A mark never goes back: what begins later begins at a head that is not before it.
         let told =

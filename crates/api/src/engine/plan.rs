@@ -112,7 +112,9 @@ pub(crate) fn plan<'a>(ask: &Ask<'a>, is_ready: impl Fn(&DeclaredIndex) -> bool)
     ways.truncate(if pins { WAYS_MAX } else { WAYS_MAX - 1 });
     let is_whole = ask.scope.is_all() && ask.filter.is_everything();
     let has_order = ways.iter().any(Way::is_in_order);
-    if !pins && !(is_whole && has_order) {
+    // In order through the whole of a collection, no other way can be shorter.
+    let is_settled = pins || (is_whole && has_order);
+    if !is_settled {
         let is_in_order = ask.order.is_none_or(Order::is_name_only);
         ways.push(Way::Names { is_in_order });
     }

@@ -74,7 +74,7 @@ fn ways_of_lists() {
         ("", "tags:\"a*\"", None, ALL),
     ] {
         let ways = planned(parent, filter, order, ready);
-        let order = order.map_or("counted".to_owned(), |order| format!("by \"{order}\""));
+        let order = order.map_or_else(|| "counted".to_owned(), |order| format!("by \"{order}\""));
         writeln!(text, "{parent} [{filter}] {order}\n    {ways}").unwrap();
     }
     expect![[r#"
