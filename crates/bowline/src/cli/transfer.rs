@@ -160,9 +160,10 @@ mod tests {
             ],
         };
         expect![[r#"
+            rows:
               v1 a/Device                                                 1,200
               v1 \u{1b}[2J                                                    1
               (bookkeeping)                                                   5"#]]
-        .assert_eq(&lines(&contents).join("\n"));
+        .assert_eq(&format!("rows:\n{}", lines(&contents).join("\n")));
     }
 }
