@@ -8,6 +8,7 @@ const ORDER: &[&str] = &[
     "bowline-schema",
     "bowline-resource",
     "bowline-store",
+    "bowline-postgres",
     "bowline-graph",
     "bowline-wire",
     "bowline-node",
