@@ -216,14 +216,12 @@ impl Incarnation {
     }
 
     fn row(&self, version: Version, mark: Position) -> Row {
-        let mut extract = Extract::builder()
+        let extract = Extract::builder()
             .field(ALIVE, Value::number(1))
             .field(BEAT, Value::number(version))
             .field(MARK, Value::numbers(&[mark.era, mark.sequence]));
-        for promise in self.keeps.promises() {
-            extract = extract.field(&promise, Value::default());
-        }
-        Row { extract: extract.build(), ..Row::new(version, "") }
+        // Beside, where no commit that only asks whether the process is alive has to look.
+        Row { extract: extract.build(), aside: self.keeps.promises(), ..Row::new(version, "") }
     }
 
     async fn renew(&self, own: Registered, rows: &[NamedRow]) -> Result<(), CommitError> {

@@ -50,23 +50,24 @@ impl Keeps {
         self.of(table).is_some_and(|kept| kept.contains(what))
     }
 
-    /// Names of the fields that say so in the row of the process.
-    pub(crate) fn promises(&self) -> impl Iterator<Item = String> {
+    /// What says so in the row of the process: a hash of each promise, in order.
+    pub(crate) fn promises(&self) -> Bytes {
         let all =
             self.0.iter().flat_map(|(table, kept)| kept.iter().map(move |what| (table, what)));
-        all.map(|(table, what)| promise(table, what))
+        let hashes: BTreeSet<_> = all.map(|(table, what)| promise(table, what)).collect();
+        hashes.into_iter().flatten().collect::<Vec<u8>>().into()
     }
 }
 
-/// Cut to what the name of a field may have; two that are cut to the same only make each other wait.
-fn promise(table: &Table, what: &str) -> String {
-    let mut text = format!("keeps {}/{}/{what}", table.namespace, table.kind);
-    let mut end = text.len().min(crate::contract::INDEX_NAME_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
+/// 128 bits, the same in every release: no two promises of a schema are taken for one another.
+fn promise(table: &Table, what: &str) -> [u8; 16] {
+    let text = format!("{}\0{}\0{what}", table.namespace, table.kind);
+    xxhash_rust::xxh3::xxh3_128(text.as_bytes()).to_be_bytes()
+}
+
+fn has_promised(process: &Row, table: &Table, what: &str) -> bool {
+    let promise = promise(table, what);
+    process.aside.chunks_exact(promise.len()).any(|hash| hash == promise)
 }
 
 /// What is complete for the rows of one table.
@@ -304,8 +305,7 @@ async fn begin_pass(
     what: BTreeSet<Arc<str>>,
 ) -> Result<Option<(Pass, Condition)>, StoreError> {
     let rows = processes(snapshot).await?;
-    let keeps_all =
-        |row: &Row| what.iter().all(|what| row.extract.field(&promise(table, what)).is_some());
+    let keeps_all = |row: &Row| what.iter().all(|what| has_promised(row, table, what));
     if !rows.iter().all(|(_, row)| keeps_all(row)) {
         return Ok(None);
     }
