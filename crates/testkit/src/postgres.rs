@@ -2,7 +2,8 @@
 //!
 //! Everything lies in a scratch directory and listens on a free port of the loopback interface; no server that happens to
 //! run on the machine is looked at. Here is what tests call. `binaries` finds the programs, `template` prepares data
-//! directories, `ports` picks ports, `guard` ties the server's life to the test's, `tls` makes certificates.
+//! directories, `scratch` says where they go, `ports` picks ports, `guard` ties the server's life to the test's, `tls`
+//! makes certificates.
 
 mod binaries;
 mod error;
@@ -10,10 +11,10 @@ mod guard;
 mod options;
 mod ports;
 mod processes;
+mod scratch;
 mod template;
 mod tls;
 
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,6 +27,7 @@ pub use self::options::Options;
 use self::binaries::output;
 use self::guard::Guard;
 use self::ports::Port;
+use self::scratch::scratch;
 use self::template::Template;
 use crate::process::PATIENCE;
 use crate::wait::eventually_blocking;
@@ -77,7 +79,7 @@ impl Server {
     pub fn start(options: Options) -> Result<Self, PostgresError> {
         let binaries = Binaries::find()?;
         let template = Template::get(&binaries, options.durable)?;
-        let scratch = scratch(binaries.account())?;
+        let scratch = scratch(binaries.account(), options.durable)?;
         template.copy_to(&scratch.path().join("data"))?;
         if options.tls {
             tls::make(scratch.path(), binaries.account())?;
@@ -215,7 +217,7 @@ impl Server {
     /// # Errors
     /// As [`Server::start`], and [`PostgresError::Program`] if the base backup fails.
     pub fn standby(&self) -> Result<Self, PostgresError> {
-        let scratch = scratch(self.binaries.account())?;
+        let scratch = scratch(self.binaries.account(), self.options.durable)?;
         let mut backup = self.client("pg_basebackup");
         backup.arg("-D").arg(scratch.path().join("data"));
         // -R writes the connection of the replica into its settings.
@@ -299,19 +301,4 @@ impl Drop for Server {
             let _ = guard.stop_and_remove();
         }
     }
-}
-
-/// A directory that belongs to the account that the server runs as.
-fn scratch(account: Account) -> Result<TempDir, PostgresError> {
-    let dir = tempfile::Builder::new().prefix("bowline-pg-").tempdir();
-    let dir = dir.map_err(|source| PostgresError::File { path: std::env::temp_dir(), source })?;
-    give_to(dir.path(), account)?;
-    Ok(dir)
-}
-
-/// Makes `path` the property of the account that the server runs as.
-fn give_to(path: &Path, account: Account) -> Result<(), PostgresError> {
-    let Account::Other { uid, gid } = account else { return Ok(()) };
-    chown(path, Some(uid), Some(gid))
-        .map_err(|source| PostgresError::File { path: path.to_owned(), source })
 }

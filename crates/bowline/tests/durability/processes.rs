@@ -56,7 +56,7 @@ async fn every_acknowledged_write_survives_sigkill_at_random_points() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgresql_every_acknowledged_write_survives_sigkill_too() {
-    let Some(server) = require(Options::durable()) else { return };
+    let Some(server) = require(Options::default()) else { return };
     // Starting takes longer there, so there are fewer rounds.
     survives(&["--store", &server.url("postgres")], kills().div_ceil(2), 300).await;
 }

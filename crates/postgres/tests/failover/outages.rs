@@ -81,7 +81,7 @@ async fn a_replica_that_nobody_waited_for_loses_commits_and_that_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crashed_server_is_awaited_and_nothing_is_lost() {
-    let Some(mut server) = require(Options::durable()) else { return };
+    let Some(mut server) = require(Options::default()) else { return };
     let url = server.url("postgres");
     let stores = [open(&url, patient).await, open(&url, patient).await];
     let load = Load::start(&stores, WRITERS).await;
@@ -100,7 +100,7 @@ async fn a_crashed_server_is_awaited_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_that_is_longer_than_anybody_waits_shows_as_errors_to_retry() {
-    let Some(mut server) = require(Options::durable()) else { return };
+    let Some(mut server) = require(Options::default()) else { return };
     let url = server.url("postgres");
     let stores = [open(&url, impatient).await, open(&url, impatient).await];
     let load = Load::start(&stores, WRITERS).await;

@@ -3,8 +3,8 @@
 /// What a server is started with. The default: nothing is flushed to disk, no TLS.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Flushes at every commit, as PostgreSQL does by default. Only tests that cut the power and benches need it:
-    /// killed processes lose nothing without it, since the system keeps what they wrote.
+    /// Lies on the disk and flushes at every commit, as PostgreSQL does by default; for benches, and where the moments
+    /// matter that a flush takes. Killed processes lose nothing without it, since the system keeps what they wrote.
     pub durable: bool,
     /// Only encrypted connections over TCP, with passwords by SCRAM; see
     /// [`Server::root_certificate`](super::Server::root_certificate).

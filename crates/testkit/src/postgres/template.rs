@@ -9,9 +9,10 @@ use std::process::Command;
 
 use bowline_base::Seams;
 
+use super::USER;
 use super::binaries::{Binaries, output};
 use super::error::PostgresError;
-use super::{USER, give_to, scratch};
+use super::scratch::{give_to, scratch};
 
 /// Raised when [`Template::make`] changes, so that older templates are not taken for new ones.
 const REVISION: u32 = 1;
@@ -44,7 +45,7 @@ impl Template {
     }
 
     fn make(binaries: &Binaries, production: bool, folder: PathBuf) -> Result<Self, PostgresError> {
-        let scratch = scratch(binaries.account())?;
+        let scratch = scratch(binaries.account(), false)?;
         let password = new_password();
         let password_file = scratch.path().join(PASSWORD);
         write(&password_file, &password)?;

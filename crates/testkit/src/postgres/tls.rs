@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::binaries::{Account, output};
 use super::error::PostgresError;
-use super::give_to;
+use super::scratch::give_to;
 
 /// What clients have to trust, in the scratch directory.
 pub(super) const ROOT: &str = "root.crt";
