@@ -14,22 +14,28 @@ use crate::numbers::Numbers;
 use crate::row::{column, from_sql, id_to_sql, name_at, row_if_any_at};
 use crate::snapshot::{name_bounds, value_bounds};
 
+// Every look-up is a subquery with a limit or an aggregate. Joined plainly, a planner that takes a table for small may use
+// a part of the key only, and compares thousands of rows for each that is wanted.
+
 const ROWS: &str = "SELECT k.place, r.id, r.version, \
     CASE WHEN k.whole THEN r.body END, CASE WHEN k.whole THEN r.aside END, r.extracted \
     FROM unnest($1::int4[], $2::int4[], $3::int4[], $4::bytea[], $5::bool[]) \
     AS k(place, namespace, kind, name, whole) JOIN namespaces n ON n.number = k.namespace \
-    JOIN rows r ON r.space = n.space AND r.kind = k.kind AND r.name = k.name";
+    CROSS JOIN LATERAL (SELECT o.id, o.version, o.body, o.aside, o.extracted FROM rows o \
+    WHERE o.space = n.space AND o.kind = k.kind AND o.name = k.name LIMIT 1) r";
 
+// By `id` alone, which few rows share: the sums keep the primary key from being taken for a better way.
 const IDS: &str = "SELECT k.place, r.name \
     FROM unnest($1::int4[], $2::int4[], $3::int4[], $4::uuid[]) AS k(place, namespace, kind, id) \
     JOIN namespaces n ON n.number = k.namespace \
-    JOIN rows r ON r.space = n.space AND r.kind = k.kind AND r.id = k.id";
+    CROSS JOIN LATERAL (SELECT o.name FROM rows o WHERE o.id = k.id \
+    AND o.space + 0 = n.space AND o.kind + 0 = k.kind LIMIT 1) r";
 
 const REMOVALS: &str = "SELECT k.place, l.sequence \
     FROM unnest($1::int4[], $2::int4[], $3::int4[], $4::bytea[]) AS k(place, namespace, kind, name) \
-    CROSS JOIN LATERAL (SELECT g.sequence FROM log g WHERE g.namespace = k.namespace \
-    AND g.kind = k.kind AND g.name = k.name AND g.after_version IS NULL \
-    ORDER BY g.sequence DESC LIMIT 1) l";
+    CROSS JOIN LATERAL (SELECT max(g.sequence + 0) AS sequence FROM log g \
+    WHERE g.namespace = k.namespace AND g.kind = k.kind AND g.name = k.name \
+    AND g.after_version IS NULL) l WHERE l.sequence IS NOT NULL";
 
 const NAMES: &str = "SELECT k.place, f.name \
     FROM unnest($1::int4[], $2::int4[], $3::int4[], $4::bytea[], $5::bytea[]) \

@@ -39,21 +39,24 @@ macro_rules! space {
     };
 }
 
+// See `gather` for the form of look-ups.
+
 const ROWS: &str = concat!(
     "SELECT k.place, ",
     row!(),
     " FROM unnest($1::int4[], $2::int4[], $3::int4[], $4::bytea[]) \
      AS k(place, namespace, kind, name) JOIN namespaces n ON n.number = k.namespace \
-     JOIN rows r ON r.space = n.space AND r.kind = k.kind AND r.name = k.name"
+     CROSS JOIN LATERAL (SELECT o.* FROM rows o \
+     WHERE o.space = n.space AND o.kind = k.kind AND o.name = k.name LIMIT 1) r"
 );
 
 const ROWS_BY_ID: &str = concat!(
     "SELECT k.place, r.name, ",
     row!(),
     " FROM unnest($3::int4[], $4::uuid[]) AS k(place, id) \
-     JOIN rows r ON r.space = ",
+     CROSS JOIN LATERAL (SELECT o.* FROM rows o WHERE o.id = k.id AND o.space + 0 = ",
     space!(),
-    " AND r.kind = $2 AND r.id = k.id"
+    " AND o.kind + 0 = $2 LIMIT 1) r"
 );
 
 macro_rules! scan {
@@ -88,9 +91,10 @@ macro_rules! scan_index {
             ", name ",
             $order,
             " LIMIT $8) e \
-             JOIN kinds k ON k.rank = e.kind_rank JOIN rows r ON r.space = ",
+             JOIN kinds k ON k.rank = e.kind_rank \
+             CROSS JOIN LATERAL (SELECT o.* FROM rows o WHERE o.space = ",
             space!(),
-            " AND r.kind = k.number AND r.name = e.name ORDER BY e.value ",
+            " AND o.kind = k.number AND o.name = e.name LIMIT 1) r ORDER BY e.value ",
             $order,
             ", e.kind_rank ",
             $order,
@@ -102,7 +106,7 @@ macro_rules! scan_index {
 
 const TABLES: &str = "SELECT n.name, k.name FROM tables t \
     JOIN namespaces n ON n.number = t.namespace JOIN kinds k ON k.number = t.kind \
-    WHERE EXISTS (SELECT 1 FROM rows r WHERE r.space = n.space AND r.kind = t.kind) \
+    CROSS JOIN LATERAL (SELECT 1 FROM rows o WHERE o.space = n.space AND o.kind = t.kind LIMIT 1) r \
     ORDER BY n.name, k.name";
 
 /// Opens a view of now. Cost: a round trip.

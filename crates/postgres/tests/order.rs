@@ -1,5 +1,12 @@
 //! Why sequences are given under a lock: the naive way loses changes, under the very pauses under which ours does not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and runs in real time"
+)]
+
 mod ways;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,12 @@
 //! Encrypted connections, how sure they are of the server, and passwords that nobody gets to see.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and runs in real time"
+)]
+
 mod ways;
 
 use bowline_postgres::{DatabaseUrl, OpenError, PostgresOptions};

@@ -25,7 +25,7 @@ CREATE TABLE rows (
   readable jsonb,
   PRIMARY KEY (space, kind, name)
 );
-CREATE UNIQUE INDEX rows_by_id ON rows (space, kind, id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX rows_by_id ON rows (id, space, kind) WHERE id IS NOT NULL;
 
 CREATE TABLE entries (
   space int4 NOT NULL, index_number int4 NOT NULL, value bytea NOT NULL,
