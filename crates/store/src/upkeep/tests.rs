@@ -154,3 +154,31 @@ async fn a_row_that_is_written_meanwhile_keeps_its_own_entries() {
     assert_eq!(step(&process).await, Progress::Complete);
     assert_eq!(entries(&backend).await, SLICE_ROWS + 3);
 }
+
+/// Rows as people read them, and nothing else.
+struct Spelled;
+
+impl Derive for Spelled {
+    fn derive(&self, _: &Table, name: &str, row: &Row) -> Option<Derived> {
+        let readable = (name != "damaged").then(|| row.body.clone())?;
+        Some(Derived { extract: Extract::default(), readable: Some(readable) })
+    }
+}
+
+#[test]
+fn readable_forms_are_written_if_they_are_what_is_missing() {
+    let rows = ["a", "damaged", "b"].map(|name| (Arc::from(name), Row::new(7, name.to_owned())));
+    let written = |what: &str| {
+        let pass = Pass { what: BTreeSet::from([what.into()]), after: String::new() };
+        let slice = slice(&table(), &rows, &pass, &Spelled);
+        assert_eq!(slice.n_rows, 3);
+        let each = slice.writes.into_iter().map(|write| match write {
+            Write::Reindex { key, version: 7, readable, .. } => (key.name, readable),
+            other => panic!("{other:?}"),
+        });
+        each.collect::<Vec<_>>()
+    };
+    let readable = |name: &'static str| (Arc::from(name), Some(Bytes::from(name)));
+    assert_eq!(written(READABLE), [readable("a"), readable("b")]);
+    assert_eq!(written("by"), []);
+}

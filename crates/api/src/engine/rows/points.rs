@@ -125,6 +125,8 @@ impl Point {
         let hits =
             snapshot.scan_index(&self.range, after.as_ref(), self.batch.0, descending).await?;
         self.is_over = hits.len() < self.batch.0;
+        // From few rows, for parents that have few, to many in not many steps.
+        self.batch.grow();
         self.batch.grow();
         if let Some(last) = hits.last() {
             self.go_beyond(&last.key.name, scope, descending);
