@@ -124,7 +124,7 @@ pub(crate) struct RestoreArgs {
     /// Go on with the history of the old store, which nobody uses any more, so that watches can resume
     #[arg(long = "move")]
     pub(crate) moves: bool,
-    /// Era of the new history instead of the one after the backup's; above all that this data ever had
+    /// Era of the new history instead of the present second; above all that this data ever had
     #[arg(long, value_name = "N", conflicts_with = "moves")]
     pub(crate) era: Option<u64>,
 }

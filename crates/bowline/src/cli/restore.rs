@@ -90,7 +90,9 @@ enum History {
 }
 
 impl History {
-    fn after(self, backup: Position) -> Result<Position, Error> {
+    /// The era of a restore is the second in which it is made: two restores of one backup have histories of their own,
+    /// and neither must be mistaken for the other. Whatever the clock says, it is above the backup's.
+    fn after(self, backup: Position, second: u64) -> Result<Position, Error> {
         match self {
             Self::Continues => Ok(backup),
             Self::NewEra(Some(era)) if era <= backup.era => {
@@ -98,7 +100,7 @@ impl History {
                 Err(Error::Usage { problem })
             }
             Self::NewEra(era) => {
-                let era = era.unwrap_or_else(|| backup.era.saturating_add(1));
+                let era = era.unwrap_or_else(|| second.max(backup.era.saturating_add(1)));
                 Ok(Position { era, ..backup })
             }
         }
@@ -196,7 +198,8 @@ impl Target {
         position: Position,
         history: History,
     ) -> Result<Filled, Error> {
-        let after = history.after(position)?;
+        let second = u64::try_from(self.seams.clock.now().as_second()).unwrap_or(0);
+        let after = history.after(position, second)?;
         let (backend, guard) = match &mut self.files {
             Some(files) => (files.create(&deployment.service, &self.seams)?, Guard::Hidden),
             None => {
@@ -298,10 +301,11 @@ mod tests {
     #[test]
     fn an_era_only_goes_up() {
         let backup = Position { era: 3, sequence: 9 };
-        assert_eq!(History::Continues.after(backup).unwrap(), backup);
+        assert_eq!(History::Continues.after(backup, 0).unwrap(), backup);
         let raised = Position { era: 4, sequence: 9 };
-        assert_eq!(History::NewEra(None).after(backup).unwrap(), raised);
-        assert_eq!(History::NewEra(Some(7)).after(backup).unwrap().era, 7);
-        assert!(History::NewEra(Some(3)).after(backup).is_err());
+        assert_eq!(History::NewEra(None).after(backup, 0).unwrap(), raised);
+        assert_eq!(History::NewEra(Some(7)).after(backup, 0).unwrap().era, 7);
+        assert!(History::NewEra(Some(3)).after(backup, 0).is_err());
+        assert_eq!(History::NewEra(None).after(backup, 1_800_000_000).unwrap().era, 1_800_000_000);
     }
 }
