@@ -42,11 +42,13 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 /// Settings of PostgreSQL's planner, for those engines that have them. Every statement here finds its rows by key, a
-/// handful at a time; a planner that has never seen the tables full would read all of them instead.
+/// handful at a time; a planner that has never seen the tables full would read all of them instead. The last is
+/// CockroachDB's: migrations are transactions.
 const PLANNER: &str = "SELECT set_config(v.name, v.setting, false) FROM (VALUES \
     ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), \
     ('enable_bitmapscan', 'off'), ('enable_material', 'off'), ('enable_memoize', 'off'), \
-    ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan')) AS v(name, setting) \
+    ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'), \
+    ('autocommit_before_ddl', 'off')) AS v(name, setting) \
     WHERE EXISTS (SELECT 1 FROM pg_settings p WHERE p.name = v.name)";
 
 /// A commit that was answered is on the disk, whatever the server's default.
