@@ -153,6 +153,8 @@ pub mod code {
         SYNC_ACROSS_SERVICES = "BL041";
         /// A reference to a type of a service that the version does not import.
         NOT_IMPORTED = "BL042";
+        /// An index is declared on a message.
+        NOT_INDEXABLE = "BL043";
         /// An HTTP rule does not parse.
         BAD_HTTP_RULE = "BL050";
         /// A method looks standard and cannot be bound.

@@ -126,6 +126,11 @@ fn existing(ty: &TypeDraft, paths: &[String], problems: &mut Vec<Diagnostic>) ->
 
 /// Whether a path exists: fields, and below a map any key.
 fn has_path(message: &MessageDescriptor, path: &str) -> bool {
+    kind_at(message, path).is_some()
+}
+
+/// What is at a path, of a list its items; `None` if there is no such path.
+fn kind_at(message: &MessageDescriptor, path: &str) -> Option<Kind> {
     let mut at = Some(Kind::Message(message.clone()));
     let mut in_map: Option<Kind> = None;
     for part in path.split('.') {
@@ -133,14 +138,14 @@ fn has_path(message: &MessageDescriptor, path: &str) -> bool {
             at = Some(value);
             continue;
         }
-        let Some(Kind::Message(message)) = at else { return false };
-        let Some(field) = message.get_field_by_name(part) else { return false };
+        let Some(Kind::Message(message)) = at else { return None };
+        let field = message.get_field_by_name(part)?;
         at = Some(field.kind());
         if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
             in_map = Some(entry.map_entry_value_field().kind());
         }
     }
-    true
+    at
 }
 
 fn searchable(ty: &TypeDraft, problems: &mut Vec<Diagnostic>) -> Vec<String> {
@@ -162,7 +167,28 @@ fn searchable(ty: &TypeDraft, problems: &mut Vec<Diagnostic>) -> Vec<String> {
 
 fn index(ty: &TypeDraft, problems: &mut Vec<Diagnostic>) -> Vec<String> {
     let of_bowline = ty.options.bowline.as_ref().map_or(&[][..], |option| &option.index);
-    paths(ty, [&ty.spec.index, of_bowline, &[]], problems)
+    let found = paths(ty, [&ty.spec.index, of_bowline, &[]], problems);
+    for path in found.iter().filter(|path| !is_indexable(&ty.message, path)) {
+        let place = if ty.spec.place.file.is_empty() { &ty.place } else { &ty.spec.place };
+        let message =
+            format!("`{path}` is a message, and an index is on single values; name fields of it");
+        problems.push(Diagnostic::warning(code::NOT_INDEXABLE, place, message));
+    }
+    found
+}
+
+/// Scalars, times, wrapped scalars, and lists and maps of those; `bowline_resource::index` makes the values.
+fn is_indexable(message: &MessageDescriptor, path: &str) -> bool {
+    match kind_at(message, path) {
+        Some(Kind::Message(message)) if !message.is_map_entry() => {
+            message.full_name().strip_prefix("google.protobuf.").is_some_and(|name| {
+                matches!(name, "Timestamp" | "Duration")
+                    || name.ends_with("Value") && name != "Value" && name != "ListValue"
+            })
+        }
+        Some(_) => true,
+        None => false,
+    }
 }
 
 fn sync_type(ty: &TypeDraft) -> SyncType {

@@ -522,6 +522,36 @@ message Fine {
 }
 
 #[test]
+fn an_index_on_a_message_is_told_and_one_on_values_is_not() {
+    let proto = r#"syntax = "proto3";
+package example.devices.v1;
+import "google/api/resource.proto";
+import "google/protobuf/timestamp.proto";
+import "google/protobuf/wrappers.proto";
+import "bowline/annotations.proto";
+message Spec { string model = 1; repeated Spec parts = 2; }
+message Fine {
+  option (google.api.resource) = { type: "devices.example.com/Fine" pattern: "fines/{fine}" };
+  option (bowline.resource) = { index: ["spec.model", "spec.parts.model", "labels", "seen", "load", "spec", "spec.parts"] };
+  string name = 1;
+  Spec spec = 2;
+  map<string, string> labels = 3;
+  google.protobuf.Timestamp seen = 4;
+  google.protobuf.DoubleValue load = 5;
+}
+"#;
+    let found = load(&[files(Some(MANIFEST), &[("index.proto", proto)])]).diagnostics;
+    let found: Vec<_> = found.iter().map(|problem| (problem.code, &*problem.message)).collect();
+    let message = |path| {
+        format!("`{path}` is a message, and an index is on single values; name fields of it")
+    };
+    assert_eq!(
+        found,
+        [(code::NOT_INDEXABLE, &*message("spec")), (code::NOT_INDEXABLE, &*message("spec.parts")),]
+    );
+}
+
+#[test]
 fn manifests_are_checked_against_the_protos_and_each_other() {
     let iam = files(
         Some(
