@@ -547,7 +547,7 @@ message Fine {
     };
     assert_eq!(
         found,
-        [(code::NOT_INDEXABLE, &*message("spec")), (code::NOT_INDEXABLE, &*message("spec.parts")),]
+        [(code::NOT_INDEXABLE, &*message("spec.parts")), (code::NOT_INDEXABLE, &*message("spec")),]
     );
 }
 
