@@ -41,6 +41,10 @@ pub(crate) struct Connector {
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
+/// What a try to connect is given at least, beyond the deadline if need be. On a busy machine a connection takes longer
+/// than a tight deadline, and whoever always gives up would never have one.
+const CONNECT_MIN: Duration = Duration::from_secs(1);
+
 /// Settings of PostgreSQL's planner, for those engines that have them. Every statement here finds its rows by key, a
 /// handful at a time; a planner that has never seen the tables full would read all of them instead. The last is
 /// CockroachDB's: migrations are transactions.
@@ -81,8 +85,8 @@ impl Connector {
     ) -> Result<Session, Failure> {
         let mut backoff = BACKOFF_MIN;
         loop {
-            let left = self.left(since);
-            let tried = self.within(left, self.connect_once(purpose, None)).await;
+            let limit = self.left(since).max(CONNECT_MIN);
+            let tried = self.within(limit, self.connect_once(purpose, None)).await;
             match tried {
                 Err(failure) if failure.is_lost() && self.left(since) > backoff => {
                     tracing::debug!(error = %bowline_base::chain(&failure), "no connection yet");

@@ -1,6 +1,7 @@
 //! What went wrong: opening errors, and what an error of the driver says about the server and the statement.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bowline_store::StoreError;
 use tokio_postgres::error::SqlState;
@@ -39,6 +40,8 @@ pub(crate) enum Failure {
     Sql(#[source] tokio_postgres::Error),
     #[error("no answer in time")]
     Late,
+    #[error("no connection")]
+    NoConnection(#[source] Arc<Failure>),
     #[error("statement was not sent")]
     NotSent,
     #[error("the database has lost commits that were acknowledged")]
@@ -57,6 +60,7 @@ impl Failure {
     fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Sql(error) => error.code(),
+            Self::NoConnection(why) => why.code(),
             Self::Late | Self::NotSent | Self::LostCommits | Self::Store(_) => None,
         }
     }
@@ -65,6 +69,7 @@ impl Failure {
     pub(crate) fn is_lost(&self) -> bool {
         match self {
             Self::Late => true,
+            Self::NoConnection(why) => why.is_lost(),
             Self::NotSent | Self::LostCommits | Self::Store(_) => false,
             Self::Sql(error) => match error.code() {
                 Some(code) => {

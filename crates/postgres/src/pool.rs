@@ -5,9 +5,10 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use bowline_store::StoreError;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::connect::{Connector, Purpose, Session};
 use crate::failure::Failure;
@@ -15,13 +16,31 @@ use crate::failure::Failure;
 /// Connections for statements that stand alone; many are under way on each.
 pub(crate) struct Shared {
     connector: Arc<Connector>,
-    slots: Vec<tokio::sync::Mutex<Option<Arc<Session>>>>,
+    slots: Vec<Arc<Slot>>,
     next: AtomicUsize,
+}
+
+/// One of them, or the attempt to make it. The attempt is a task of its own, so that it goes on when those who wait for
+/// it give up.
+#[derive(Default)]
+struct Slot {
+    state: Mutex<SlotState>,
+    /// An attempt has ended.
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct SlotState {
+    session: Option<Arc<Session>>,
+    /// Why the last attempt failed.
+    failure: Option<Arc<Failure>>,
+    is_connecting: bool,
+    is_closed: bool,
 }
 
 impl Shared {
     pub(crate) fn new(connector: Arc<Connector>, connections: usize) -> Self {
-        let slots = (0..connections.max(1)).map(|_| tokio::sync::Mutex::default()).collect();
+        let slots = (0..connections.max(1)).map(|_| Arc::default()).collect();
         Self { connector, slots, next: AtomicUsize::new(0) }
     }
 
@@ -31,15 +50,15 @@ impl Shared {
         F: Future<Output = Result<T, Failure>>,
     {
         let since = self.connector.now();
-        let slot = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        let slot = &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()];
         let mut is_second = false;
         loop {
-            let session = self.session(slot, since).await?;
-            let answer =
-                self.connector.within(self.connector.flight_limit(since), work(session.clone()));
-            match answer.await {
+            let left = self.connector.left(since);
+            let session = self.connector.within(left, self.session(slot)).await?;
+            let limit = self.connector.flight_limit(since);
+            match self.connector.within(limit, work(session.clone())).await {
                 Err(failure) if failure.is_lost() => {
-                    self.forget(slot, &session).await;
+                    slot.forget(&session);
                     if is_second {
                         return Err(failure);
                     }
@@ -50,30 +69,74 @@ impl Shared {
         }
     }
 
-    async fn session(
-        &self,
-        slot: usize,
-        since: std::time::Duration,
-    ) -> Result<Arc<Session>, Failure> {
-        let mut kept = self.slots[slot].lock().await;
-        if let Some(session) = kept.as_ref().filter(|session| !session.is_closed()) {
-            return Ok(session.clone());
-        }
-        let session = Arc::new(self.connector.connect(Purpose::Read, since).await?);
-        *kept = Some(session.clone());
-        Ok(session)
-    }
-
-    async fn forget(&self, slot: usize, broken: &Arc<Session>) {
-        let mut kept = self.slots[slot].lock().await;
-        if kept.as_ref().is_some_and(|session| Arc::ptr_eq(session, broken)) {
-            *kept = None;
+    async fn session(&self, slot: &Arc<Slot>) -> Result<Arc<Session>, Failure> {
+        loop {
+            let mut ended = std::pin::pin!(slot.ended.notified());
+            // From here on no end is missed.
+            ended.as_mut().enable();
+            if let Some(session) = slot.ready()? {
+                return Ok(session);
+            }
+            self.connect(slot);
+            ended.await;
+            if let Some(failure) = slot.lock().failure.clone() {
+                return Err(Failure::NoConnection(failure));
+            }
         }
     }
 
-    pub(crate) async fn close(&self) {
+    /// Starts an attempt unless one is under way.
+    fn connect(&self, slot: &Arc<Slot>) {
+        if std::mem::replace(&mut slot.lock().is_connecting, true) {
+            return;
+        }
+        let (slot, connector) = (slot.clone(), self.connector.clone());
+        let attempt = async move {
+            let made = connector.connect(Purpose::Read, connector.now()).await;
+            let mut state = slot.lock();
+            state.is_connecting = false;
+            match made {
+                Ok(session) if !state.is_closed => {
+                    state.session = Some(Arc::new(session));
+                    state.failure = None;
+                }
+                Ok(_) => {}
+                Err(failure) => state.failure = Some(Arc::new(failure)),
+            }
+            drop(state);
+            slot.ended.notify_waiters();
+        };
+        self.connector.seams().tasks.spawn("postgres connect", Box::pin(attempt));
+    }
+
+    pub(crate) fn close(&self) {
         for slot in &self.slots {
-            *slot.lock().await = None;
+            let mut state = slot.lock();
+            state.is_closed = true;
+            state.session = None;
+            drop(state);
+            slot.ended.notify_waiters();
+        }
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ready(&self) -> Result<Option<Arc<Session>>, Failure> {
+        let state = self.lock();
+        if state.is_closed {
+            return Err(StoreError::Closed.into());
+        }
+        Ok(state.session.clone().filter(|session| !session.is_closed()))
+    }
+
+    fn forget(&self, broken: &Arc<Session>) {
+        let mut state = self.lock();
+        if state.session.as_ref().is_some_and(|session| Arc::ptr_eq(session, broken)) {
+            state.session = None;
         }
     }
 }
@@ -104,7 +167,7 @@ impl Leases {
         fresh: bool,
         since: std::time::Duration,
     ) -> Result<Lease, Failure> {
-        let closed = || Failure::Store(bowline_store::StoreError::Closed);
+        let closed = || Failure::Store(StoreError::Closed);
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| closed())?;
         let kept = self.idle().pop().filter(|session| !fresh && !session.is_closed());
         let session = match kept {

@@ -250,7 +250,7 @@ impl Backend for Postgres {
         let _ = self.writers.clone().changed().await;
         self.stop.send_replace(true);
         self.leases.close();
-        self.schema.reads.close().await;
+        self.schema.reads.close();
         Ok(())
     }
 }
