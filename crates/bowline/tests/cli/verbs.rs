@@ -191,7 +191,10 @@ fn lists_are_filtered_ordered_and_cut() {
 
     let (found, explained) = names(&["--filter", "pages > 500", "--explain"]);
     assert_eq!(found, "b6 b7");
-    assert!(explained.contains("LOOKED AT") && explained.contains("2 rows returned, 7"), "{explained}");
+    assert!(
+        explained.contains("LOOKED AT") && explained.contains("2 rows returned, 7"),
+        "{explained}"
+    );
 
     let page = parsed(&lab.run(&["list", "books", "-o", "json", "--limit", "2"]).ok());
     assert_eq!(page["items"].as_array().unwrap().len(), 2);
