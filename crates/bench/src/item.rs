@@ -143,7 +143,7 @@ pub(crate) fn name(project: &str, n: u64) -> String {
 }
 
 /// A bijection that scatters consecutive numbers (the finalizer of splitmix64).
-fn spread(n: u64) -> u64 {
+pub(crate) fn spread(n: u64) -> u64 {
     let mut z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -170,14 +170,19 @@ impl Maker {
         Self { notes: "n".repeat(ITEM_BYTES / 2) }
     }
 
-    /// Creates an item to learn what the server adds, and another one to see that it has the size.
+    /// Items of [`ITEM_BYTES`].
     pub(crate) async fn fit(client: &Client) -> Result<Self, Error> {
+        Self::fit_to(client, ITEM_BYTES).await
+    }
+
+    /// Creates an item to learn what the server adds, and another one to see that it has the size.
+    pub(crate) async fn fit_to(client: &Client, bytes: usize) -> Result<Self, Error> {
         // Long enough that lengths keep their number of bytes when it is cut.
         let mut maker = Self { notes: "n".repeat(300) };
         let len = maker.probe(client, u64::MAX).await?;
-        let wanted = (maker.notes.len() + ITEM_BYTES).saturating_sub(len);
+        let wanted = (maker.notes.len() + bytes).saturating_sub(len);
         maker.notes = "n".repeat(wanted);
-        check_len(maker.probe(client, u64::MAX - 1).await?).map(|()| maker)
+        check_len(maker.probe(client, u64::MAX - 1).await?, bytes).map(|()| maker)
     }
 
     /// The stored length of item number `n`, which no bench counts to.
@@ -210,11 +215,11 @@ impl Maker {
     }
 }
 
-/// Fails unless a stored item has about [`ITEM_BYTES`].
-pub(crate) fn check_len(len: usize) -> Result<(), Error> {
-    match len.abs_diff(ITEM_BYTES) <= SLACK_BYTES {
+/// Fails unless a stored item has about the size that was wished.
+pub(crate) fn check_len(len: usize, wished: usize) -> Result<(), Error> {
+    match len.abs_diff(wished) <= SLACK_BYTES {
         true => Ok(()),
-        false => Err(Error::Wrong(format!("a resource has {len} bytes, not {ITEM_BYTES}"))),
+        false => Err(Error::Wrong(format!("a resource has {len} bytes, not {wished}"))),
     }
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct NewRow {
 /// The row with this number, at `version`.
 pub(crate) fn make(number: u64, version: u64) -> NewRow {
     let name = item::name(item::PROJECT, number);
-    let spread = u64::from_str_radix(&name[name.len() - 8..], 16).unwrap_or(number);
+    // Not in the order of names.
+    let spread = item::spread(number) & u64::from(u32::MAX);
     let (site, model) = (site(spread % SITES), model(spread % MODELS));
     let extract = Extract::builder()
         .field("lifecycle", Value::text("active"))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::item::{self, Maker, PROJECT};
+use crate::item::{self, ITEM_BYTES, Maker, PROJECT};
 use crate::load::{self, Outcome, Schedule, closed, histogram, open, record};
 use crate::options::Options;
 use crate::raw::{self, Raw};
@@ -55,7 +55,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     for _ in 0..options.rounds {
         for crowd in &mut crowds {
             crowd.raw.push(raw::rate(stage, &body, crowd.clients, time).await?);
-            crowd.ours.push(peak(stage, crowd.clients, WARM_UP, time).await?);
+            crowd.ours.push(peak(stage, crowd.clients, ITEM_BYTES, [WARM_UP, time]).await?);
         }
     }
     let rate = |crowd: &Crowd| median(crowd.ours.iter().map(|r| r.outcome.per_second()));
@@ -81,16 +81,16 @@ async fn stored_body(stage: &Stage) -> Result<Bytes, Error> {
     Ok(body)
 }
 
-/// Creates as fast as `clients` can, on a server with an empty store.
+/// Creates of `item_bytes` as fast as `clients` can, on a server with an empty store.
 pub(super) async fn peak(
     stage: &Stage,
     clients: usize,
-    warm_up: Duration,
-    time: Duration,
+    item_bytes: usize,
+    [warm_up, time]: [Duration; 2],
 ) -> Result<Round, Error> {
     let server = stage.bowline("create").await?;
     let client = Client::connect(server.url(), CONNECTIONS).await?;
-    let maker = Maker::fit(&client).await?;
+    let maker = Maker::fit_to(&client, item_bytes).await?;
     let next = Arc::new(AtomicU64::new(0));
     let create = move |worker, n| {
         let (client, request) = (client.clone(), maker.create_request(PROJECT, n));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::bare;
 use crate::client::Client;
 use crate::error::Error;
-use crate::item::{self, Maker, PROJECT};
+use crate::item::{self, ITEM_BYTES, Maker, PROJECT};
 use crate::load::{Outcome, closed};
 use crate::options::Options;
 use crate::process::{Server, own_cpu};
@@ -44,7 +44,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     let workers = connections * usize::from(options.streams);
     let ours = bowline(stage, connections).await?;
     let body = ours.call(0).await?;
-    item::check_len(body.len())?;
+    item::check_len(body.len(), ITEM_BYTES)?;
     let bare = bare_server(stage, connections, &body, ours.requests.clone()).await?;
     if bare.call(0).await? != body {
         return Err(Error::Wrong("the bare server hands out something else".to_owned()));
@@ -104,7 +104,7 @@ impl Side {
 }
 
 fn check(answer: Result<Bytes, tonic::Status>, path: &'static str) -> Result<(), Error> {
-    item::check_len(answer.map_err(Error::call(path))?.len())
+    item::check_len(answer.map_err(Error::call(path))?.len(), ITEM_BYTES)
 }
 
 fn figures(ours: &[Round], bare: &[Round], options: &Options) -> Vec<Figure> {

@@ -9,6 +9,7 @@ use bowline_base::Seams;
 use bowline_store::{Backend, CacheOptions, Cached, Sqlite, SqliteOptions};
 
 use crate::error::Error;
+use crate::item;
 use crate::load::closed;
 use crate::rows;
 
@@ -39,20 +40,31 @@ pub(crate) async fn create_rate(
     Ok(closed(clients, time, &next, create).await?.per_second())
 }
 
-/// Creates rows `numbers` in large batches, for benches that need many.
+/// Creates rows `numbers`, so that pages are as full as they are after creates in any order, but faster.
+///
+/// In large batches by name, since names in any order would write three pages per row; in three passes, since one alone
+/// would leave pages without room, which the next creates would have to split.
 pub(crate) async fn fill(
     store: &Arc<dyn Backend>,
     numbers: std::ops::Range<u64>,
 ) -> Result<(), Error> {
-    const ROWS: u64 = 2_048;
+    const PASSES: usize = 3;
+    let numbers: Vec<u64> = numbers.collect();
+    for pass in numbers.chunks(numbers.len().div_ceil(PASSES).max(1)) {
+        let mut pass = pass.to_vec();
+        pass.sort_by_cached_key(|number| item::spread(*number));
+        fill_in_order(store, &pass).await?;
+    }
+    Ok(())
+}
+
+async fn fill_in_order(store: &Arc<dyn Backend>, numbers: &[u64]) -> Result<(), Error> {
+    const ROWS: usize = 2_048;
     let is_readable = store.wants_readable();
-    let mut from = numbers.start;
-    while from < numbers.end {
-        let to = (from + ROWS).min(numbers.end);
+    for numbers in numbers.chunks(ROWS) {
         let head = *store.head().borrow();
-        let batch = rows::together((from..to).map(|n| rows::create(n, head, is_readable)));
-        store.commit(batch).await.map_err(Error::Commit)?;
-        from = to;
+        let creates = numbers.iter().map(|number| rows::create(*number, head, is_readable));
+        store.commit(rows::together(creates)).await.map_err(Error::Commit)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 /// What was written between two looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Touched {
-    /// Rows, index entries and lines of the log.
+    /// Rows and index entries written, lines of the log added and removed.
     pub(crate) rows: f64,
     pub(crate) pages: f64,
 }
@@ -64,8 +64,9 @@ pub(crate) struct Frames {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     entries: i64,
-    /// The number of the newest line.
-    line: i64,
+    /// The number of the newest line of the log.
+    newest: i64,
+    lines: i64,
 }
 
 impl Frames {
@@ -88,9 +89,11 @@ impl Frames {
     }
 
     fn counts(&self) -> rusqlite::Result<Counts> {
-        let sql = "SELECT (SELECT count(*) FROM entries), (SELECT coalesce(max(id), 0) FROM log)";
-        self.connection
-            .query_row(sql, [], |row| Ok(Counts { entries: row.get(0)?, line: row.get(1)? }))
+        const SQL: &str = "
+            SELECT (SELECT count(*) FROM entries), (SELECT coalesce(max(id), 0) FROM log), (SELECT count(*) FROM log)";
+        self.connection.query_row(SQL, [], |row| {
+            Ok(Counts { entries: row.get(0)?, newest: row.get(1)?, lines: row.get(2)? })
+        })
     }
 
     /// Frames in the log since it last began anew.
@@ -124,8 +127,9 @@ impl Frames {
             self.connection.query_row(sql, [from], |row| row.get::<_, i64>(0))
         };
         let rows = count("SELECT count(*) FROM rows WHERE version > ?1", self.sequence)?;
-        let lines = count("SELECT count(*) FROM log WHERE id > ?1", self.before.line)?;
-        let rows = rows + lines + after.entries - self.before.entries;
+        let added = count("SELECT count(*) FROM log WHERE id > ?1", self.before.newest)?;
+        let removed = self.before.lines + added - after.lines;
+        let rows = rows + added + removed + after.entries - self.before.entries;
         Ok(Touched { rows: rows as f64, pages: self.frames as f64 })
     }
 }

@@ -144,18 +144,19 @@ async fn scan_index(
     }
 }
 
-/// The same rows by one statement, each column copied.
+/// The same rows by one statement; each column is looked at, none is copied.
 async fn raw_sqlite(path: &Path) -> Result<Duration, Error> {
     let path = path.to_owned();
     let run = tokio::task::spawn_blocking(move || -> rusqlite::Result<_> {
         let connection = rusqlite::Connection::open(path)?;
         let mut statement = connection.prepare(RAW_SQLITE)?;
+        let columns = statement.column_count();
         let (start, mut found) = (Instant::now(), 0);
         let mut answer = statement.query([])?;
         while let Some(row) = answer.next()? {
-            let columns: (String, Option<Vec<u8>>, i64, Vec<u8>, Vec<u8>, Vec<u8>) =
-                row.try_into()?;
-            std::hint::black_box(columns);
+            for column in 0..columns {
+                std::hint::black_box(row.get_ref(column)?);
+            }
             found += 1;
         }
         Ok((start.elapsed(), found))

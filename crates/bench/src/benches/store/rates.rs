@@ -10,13 +10,16 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::report::{Figure, median};
 use crate::stage::Stage;
+use crate::stores::disk::{self, Place};
 use crate::stores::etcd::Etcd;
 use crate::stores::postgres::Postgres;
-use crate::stores::{disk, ours, raw_postgres, raw_sqlite};
+use crate::stores::{ours, raw_postgres, raw_sqlite};
 
 const ROUND: Duration = Duration::from_millis(1_000);
 const WARM_UP: Duration = Duration::from_millis(250);
 const CROWDS: [usize; 3] = [1, 64, 256];
+/// A resource over gRPC, with its name and metadata, about as long as key and value of a put.
+const API_BYTES: usize = 400;
 /// Share of the raw rates that is the goal.
 const GOAL_OF_RAW: f64 = 0.7;
 const GOAL_OF_ETCD: f64 = 1.0;
@@ -24,7 +27,7 @@ const GOAL_OF_ETCD: f64 = 1.0;
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Contender {
-    Disk,
+    Disk(Place),
     RawSqlite,
     OurSqlite,
     /// `bowline up` on SQLite, over gRPC.
@@ -37,8 +40,9 @@ enum Contender {
     OurPostgres,
 }
 
-const CONTENDERS: [Contender; 8] = [
-    Contender::Disk,
+const CONTENDERS: [Contender; 9] = [
+    Contender::Disk(Place::Behind),
+    Contender::Disk(Place::Over),
     Contender::RawSqlite,
     Contender::OurSqlite,
     Contender::Api,
@@ -47,6 +51,17 @@ const CONTENDERS: [Contender; 8] = [
     Contender::GroupedPostgres,
     Contender::OurPostgres,
 ];
+
+impl Contender {
+    /// Alone, raw groups are raw commits, the API adds the same to each create, and the disk has one writer.
+    fn is_in(self, clients: usize) -> bool {
+        match self {
+            Self::Disk(_) => clients == 1,
+            Self::Api | Self::GroupedPostgres => clients > 1,
+            _ => true,
+        }
+    }
+}
 
 /// Commits per second of one contender at one number of clients, a value per round.
 type Samples = BTreeMap<(Contender, usize), Vec<f64>>;
@@ -74,7 +89,7 @@ pub(super) async fn run(
             if round % 2 == 1 {
                 order.reverse();
             }
-            for contender in order {
+            for contender in order.into_iter().filter(|contender| contender.is_in(clients)) {
                 let rate = ring.measure(contender, clients).await?;
                 samples.entry((contender, clients)).or_default().push(rate);
             }
@@ -87,13 +102,13 @@ impl Ring<'_> {
     async fn measure(&self, contender: Contender, clients: usize) -> Result<f64, Error> {
         let time = self.time;
         match contender {
-            Contender::Disk => disk::flush_rate(&self.stage.path("flush.bin"), time),
+            Contender::Disk(place) => disk::flush_rate(&self.stage.path("flush.bin"), place, time),
             Contender::RawSqlite => {
                 raw_sqlite::create_rate(self.stage.path("raw"), clients, time).await
             }
             Contender::OurSqlite => self.our_sqlite(clients).await,
             Contender::Api => {
-                let round = create::peak(self.stage, clients, WARM_UP, time).await?;
+                let round = create::peak(self.stage, clients, API_BYTES, [WARM_UP, time]).await?;
                 Ok(round.outcome.per_second())
             }
             Contender::Etcd => self.etcd.put_rate(clients, WARM_UP, time).await,
@@ -126,31 +141,53 @@ impl Ring<'_> {
 }
 
 fn figures(samples: &Samples) -> Vec<Figure> {
-    let flushes: Vec<f64> =
-        CROWDS.iter().flat_map(|clients| &samples[&(Contender::Disk, *clients)]).copied().collect();
-    let flush = Figure::higher("disk flushes", median(flushes.iter().copied()), "1/s")
-        .note("append 4 KiB, fdatasync, one writer");
-    let mut figures = vec![flush];
-    for clients in CROWDS {
-        let compare = |name: &str, ours, other, goal| {
-            compare(format!("{name}, {}", crowd(clients)), samples, (ours, other), clients, goal)
-        };
-        use Contender::{
-            Api, Etcd, GroupedPostgres, OurPostgres, OurSqlite, RawSqlite, SinglePostgres,
-        };
-        figures.extend([
-            compare("SQLite commits", OurSqlite, RawSqlite, Some(GOAL_OF_RAW)),
-            compare("SQLite commits, etcd puts", OurSqlite, Etcd, Some(GOAL_OF_ETCD))
-                .note("etcd over gRPC, ours in process"),
-            compare("gRPC creates, etcd puts", Api, Etcd, Some(GOAL_OF_ETCD))
-                .note("both over gRPC"),
-            compare("PostgreSQL commits", OurPostgres, SinglePostgres, Some(GOAL_OF_RAW))
-                .note("limit: a commit per row, on up to 32 connections"),
-            compare("PostgreSQL commits, one raw writer", OurPostgres, GroupedPostgres, None)
-                .note("limit: full groups from one connection"),
-        ]);
-    }
-    figures
+    let flushes = |metric: &'static str, place, note| {
+        let rates = samples[&(Contender::Disk(place), 1)].iter().copied();
+        Figure::higher(metric, median(rates), "1/s").note(note)
+    };
+    let disk = [
+        flushes("disk flushes", Place::Behind, "append 4 KiB, fdatasync, one writer"),
+        flushes("disk flushes, in place", Place::Over, "write over 4 KiB, fdatasync, one writer"),
+    ];
+    let crowds = CROWDS.iter().flat_map(|clients| crowd_figures(samples, *clients));
+    disk.into_iter().chain(crowds).collect()
+}
+
+fn crowd_figures(samples: &Samples, clients: usize) -> Vec<Figure> {
+    use Contender::{
+        Api, Etcd, GroupedPostgres, OurPostgres, OurSqlite, RawSqlite, SinglePostgres,
+    };
+    let lines = [
+        ("SQLite commits", OurSqlite, RawSqlite, Some(GOAL_OF_RAW), "limit: bare group commit"),
+        (
+            "SQLite commits, etcd puts",
+            OurSqlite,
+            Etcd,
+            Some(GOAL_OF_ETCD),
+            "etcd over gRPC, ours in process",
+        ),
+        ("gRPC creates, etcd puts", Api, Etcd, Some(GOAL_OF_ETCD), "both over gRPC"),
+        (
+            "PostgreSQL commits",
+            OurPostgres,
+            SinglePostgres,
+            Some(GOAL_OF_RAW),
+            "limit: a commit per row, on up to 32 connections",
+        ),
+        (
+            "PostgreSQL commits, one raw writer",
+            OurPostgres,
+            GroupedPostgres,
+            None,
+            "limit: full groups from one connection",
+        ),
+    ];
+    let lines = lines.into_iter().filter(|(_, a, b, ..)| a.is_in(clients) && b.is_in(clients));
+    let figure = |(name, ours, other, goal, note): (&str, _, _, _, &str)| {
+        let (ours, other) = (&samples[&(ours, clients)], &samples[&(other, clients)]);
+        compare(format!("{name}, {}", crowd(clients)), ours, other, goal).note(note)
+    };
+    lines.map(figure).collect()
 }
 
 fn crowd(clients: usize) -> String {
@@ -160,14 +197,8 @@ fn crowd(clients: usize) -> String {
     }
 }
 
-fn compare(
-    metric: String,
-    samples: &Samples,
-    (ours, other): (Contender, Contender),
-    clients: usize,
-    goal: Option<f64>,
-) -> Figure {
-    let (ours, other) = (&samples[&(ours, clients)], &samples[&(other, clients)]);
+/// Medians of the rounds beside each other, and how far apart the rounds are.
+fn compare(metric: String, ours: &[f64], other: &[f64], goal: Option<f64>) -> Figure {
     let ratios = || ours.iter().zip(other).map(|(ours, other)| ours / other);
     let lowest = ratios().fold(f64::INFINITY, f64::min);
     let highest = ratios().fold(0.0, f64::max);
@@ -177,5 +208,5 @@ fn compare(
         Some(share) => figure.goal_of_limit(share),
         None => figure,
     };
-    figure.note(format!("ratio of single rounds {lowest:.2} to {highest:.2}"))
+    figure.note(format!("rounds {lowest:.2} to {highest:.2}"))
 }

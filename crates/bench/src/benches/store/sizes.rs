@@ -19,10 +19,10 @@ use crate::stores::resident::{self, Resident, scattered};
 /// Resources of one commit, so that groups are of one size however the clients come.
 const GROUP: u64 = 64;
 const GROUPS: u64 = 40;
-/// Commits before those that count.
-const GROUPS_WARM_UP: u64 = 10;
-/// Lines of the change log: few, so that it is full, and old lines go, at every size.
-const LOG_CHANGES: u64 = 10_000;
+/// Lines of the change log: few, so that it is full, and as many old lines go as new ones come, at every size.
+const LOG_CHANGES: u64 = 2_560;
+/// Commits before those that count: all lines of the log are theirs, not those of the larger commits of the fill.
+const GROUPS_WARM_UP: u64 = LOG_CHANGES / GROUP + 10;
 /// A tenth of the resources, and a tenth of those.
 const STEPS: [u64; 3] = [100, 10, 1];
 const GOAL_GROWTH: f64 = 1.2;
