@@ -38,6 +38,10 @@ pub trait View {
 }
 
 /// What one write of a batch comes to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all effects are rows, and a box would be an allocation for each"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Row(RowEffect),
