@@ -70,6 +70,8 @@ pub(crate) struct ListRequest {
     pub(crate) page_size: i32,
     #[prost(string, tag = "3")]
     pub(crate) page_token: String,
+    #[prost(string, tag = "5")]
+    pub(crate) filter: String,
 }
 
 /// The rows of a page stay bytes.
@@ -230,11 +232,22 @@ pub(crate) async fn fill(
     project: &str,
     numbers: std::ops::Range<u64>,
 ) -> Result<(), Error> {
+    fill_with(client, numbers, |n| maker.create_request(project, n)).await
+}
+
+/// Creates what the requests with these numbers say, many at once.
+pub(crate) async fn fill_with(
+    client: &Client,
+    numbers: std::ops::Range<u64>,
+    request: impl Fn(u64) -> Bytes,
+) -> Result<(), Error> {
     use futures::{StreamExt, TryStreamExt};
-    let creates = futures::stream::iter(numbers).map(|n| async move {
-        let connection = usize::try_from(n).unwrap_or(0);
-        let answer = client.unary(connection, CREATE, maker.create_request(project, n)).await;
-        answer.map(drop).map_err(Error::call(CREATE))
+    let creates = futures::stream::iter(numbers).map(|n| {
+        let (connection, request) = (usize::try_from(n).unwrap_or(0), request(n));
+        async move {
+            let answer = client.unary(connection, CREATE, request).await;
+            answer.map(drop).map_err(Error::call(CREATE))
+        }
     });
     creates.buffer_unordered(256).try_collect().await
 }

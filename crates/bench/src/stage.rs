@@ -52,6 +52,18 @@ impl Stage {
         Ok(())
     }
 
+    /// The bench service with indexes on fields of its items, by path; a folder to serve.
+    pub(crate) fn indexed_service(&self, paths: &[&str]) -> Result<PathBuf, Error> {
+        const FOLDER: &str = "indexed";
+        for (path, text) in SERVICE {
+            self.write(&format!("{FOLDER}/{path}"), text.as_bytes())?;
+        }
+        let (manifest, text) = SERVICE[0];
+        let indexes = format!("resources:\n  Item: {{ index: [{}] }}\n", paths.join(", "));
+        self.write(&format!("{FOLDER}/{manifest}"), (text.to_owned() + &indexes).as_bytes())?;
+        Ok(self.path(FOLDER))
+    }
+
     /// Where `NAME.json` goes.
     pub(crate) fn reports(&self) -> &Path {
         &self.reports

@@ -61,7 +61,8 @@ async fn read_all(client: &Client) -> Result<(Duration, usize), Error> {
 }
 
 async fn read_page(client: &Client, page_token: String) -> Result<(ListResponse, Bytes), Error> {
-    let request = ListRequest { parent: PROJECT.to_owned(), page_size: PAGE, page_token };
+    let (parent, filter) = (PROJECT.to_owned(), String::new());
+    let request = ListRequest { parent, page_size: PAGE, page_token, filter };
     let answer = client.unary(0, item::LIST, request.encode_to_vec().into()).await;
     let bytes = answer.map_err(Error::call(item::LIST))?;
     let page = ListResponse::decode(bytes.clone())

@@ -1,5 +1,6 @@
 //! `store`: our backends beside what they are made of and beside etcd: commits, lists, and what many resources cost.
 
+mod filters;
 mod lists;
 mod rates;
 mod sizes;
@@ -19,6 +20,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     );
     let mut figures = rates::run(stage, &postgres, options).await?;
     figures.extend(lists::run(stage, &postgres, options).await?);
+    figures.extend(filters::run(stage, options).await?);
     figures.extend(sizes::run(stage, &postgres, options).await?);
     Ok(figures)
 }
