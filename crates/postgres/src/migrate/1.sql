@@ -24,7 +24,7 @@ CREATE TABLE rows (
   body bytea NOT NULL, aside bytea NOT NULL, extracted bytea NOT NULL,
   readable jsonb,
   PRIMARY KEY (space, kind, name)
-);
+) WITH (fillfactor = 85);
 CREATE UNIQUE INDEX rows_by_id ON rows (id, space, kind) WHERE id IS NOT NULL;
 
 CREATE TABLE entries (

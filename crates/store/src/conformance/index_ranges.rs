@@ -67,6 +67,9 @@ pub(super) async fn an_index_range_spans_the_kinds_of_its_namespace_only(
     store.commit(batch().put_row("field", with_field(1, "by", x()))).await?;
     let held = succeeds(&*store, batch().none_indexed(by("x"))).await?;
     ensure_same("nothing but other namespaces and indexes", held, true)?;
+    let beside = batch().put_at(key_in("v2", "Device", "b"), at(1, "x")).none_indexed(by("x"));
+    let held = succeeds(&*store, beside).await?;
+    ensure_same("a put of the batch into another namespace", held, true)?;
     for kind in ["Device", "Model", "~kind"] {
         store.commit(put("v1", kind)).await?;
         let held = succeeds(&*store, batch().none_indexed(by("x"))).await?;
