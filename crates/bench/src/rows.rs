@@ -88,9 +88,26 @@ pub(crate) fn readable(name: &str) -> Bytes {
     format!(r#"{{"name":"{name}","notes":"{}"}}"#, "n".repeat(notes)).into()
 }
 
+/// A row that no index knows, as long as one of [`make`]: what a put into a store without indexes is compared with.
+pub(crate) fn make_plain(number: u64, version: u64) -> NewRow {
+    let mut new = make(number, version);
+    let row = &mut new.row;
+    row.body = [&row.body[..], &row.extract.as_bytes()[..]].concat().into();
+    row.extract = Extract::default();
+    new
+}
+
 /// What creating the resource with this number commits, as the API does it after `head`.
 pub(crate) fn create(number: u64, head: Position, is_readable: bool) -> Batch {
-    let new = make(number, head.sequence + 1);
+    create_row(make(number, head.sequence + 1), head, is_readable)
+}
+
+/// What creating a row without index entries commits.
+pub(crate) fn create_plain(number: u64, head: Position, is_readable: bool) -> Batch {
+    create_row(make_plain(number, head.sequence + 1), head, is_readable)
+}
+
+fn create_row(new: NewRow, head: Position, is_readable: bool) -> Batch {
     let readable = is_readable.then(|| readable(&new.name));
     let key = key(new.name);
     Batch {

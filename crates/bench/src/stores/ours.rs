@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bowline_base::Seams;
-use bowline_store::{Backend, CacheOptions, Cached, Sqlite, SqliteOptions};
+use bowline_store::{Backend, Batch, CacheOptions, Cached, Position, Sqlite, SqliteOptions};
 
 use crate::error::Error;
 use crate::item;
@@ -19,20 +19,23 @@ pub(crate) fn open_sqlite(path: &Path, options: SqliteOptions) -> Result<Arc<dyn
     Ok(Arc::new(Cached::new(store, CacheOptions::default())))
 }
 
-/// Creates per second of so many clients, each of which waits for its commit before the next.
+/// The batch with a number, after a position, with a readable document or without: [`rows::create`].
+pub(crate) type MakeBatch = fn(u64, Position, bool) -> Batch;
+
+/// Commits per second of so many clients, each of which waits for its commit before the next.
 ///
-/// Numbers of rows begin at 0, so the store must be new.
-pub(crate) async fn create_rate(
+/// Numbers begin at 0, so the store must be new.
+pub(crate) async fn commit_rate(
     store: &Arc<dyn Backend>,
+    make: MakeBatch,
     clients: usize,
-    warm_up: Duration,
-    time: Duration,
+    [warm_up, time]: [Duration; 2],
 ) -> Result<f64, Error> {
     let next = Arc::new(AtomicU64::new(0));
     let (head, is_readable) = (store.head(), store.wants_readable());
     let store = store.clone();
     let create = move |_, number| {
-        let batch = rows::create(number, *head.borrow(), is_readable);
+        let batch = make(number, *head.borrow(), is_readable);
         let store = store.clone();
         async move { store.commit(batch).await.map(drop).map_err(Error::Commit) }
     };

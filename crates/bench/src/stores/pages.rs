@@ -26,6 +26,14 @@ pub(crate) enum Meter {
 }
 
 impl Meter {
+    /// Ends what the database does by itself after many writes, so that it does not do it while others are measured.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(frames) => frames.settle().map_err(Error::Sqlite),
+            Self::Postgres(records) => records.settle().await.map_err(Error::Postgres),
+        }
+    }
+
     /// `sequence`: that of the newest commit.
     pub(crate) async fn start(&mut self, sequence: u64) -> Result<(), Error> {
         match self {
@@ -78,9 +86,13 @@ impl Frames {
         Ok(Self { connection, wal: wal.into(), seen, frames: 0, sequence: 0, before })
     }
 
-    /// Copies what is in the log into the file first, so that every measurement begins alike.
+    /// Copies what is in the log into the file.
+    fn settle(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    }
+
     fn start(&mut self, sequence: u64) -> rusqlite::Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        self.settle()?;
         self.sequence = sequence.cast_signed();
         self.before = self.counts()?;
         self.seen = (self.begun().unwrap_or(0), self.length()?);
@@ -146,6 +158,11 @@ impl Records {
         let extension = "CREATE EXTENSION IF NOT EXISTS pg_walinspect";
         client.batch_execute(extension).await.map_err(Error::Postgres)?;
         Ok(Self { client, from: String::new() })
+    }
+
+    async fn settle(&self) -> Result<(), tokio_postgres::Error> {
+        self.client.execute("VACUUM ANALYZE", &[]).await?;
+        self.client.execute("CHECKPOINT", &[]).await.map(drop)
     }
 
     async fn start(&mut self) -> Result<(), tokio_postgres::Error> {

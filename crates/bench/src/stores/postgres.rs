@@ -87,9 +87,9 @@ impl Postgres {
 
 /// The server's files are in the system's folder of temporary files; in memory a flush would cost nothing.
 fn check_disk(folder: &Path) -> Result<(), Error> {
-    const TMPFS: i64 = 0x0102_1994;
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
     let found = rustix::fs::statfs(folder);
-    match found.is_ok_and(|found| i64::try_from(found.f_type) == Ok(TMPFS)) {
+    match found.is_ok_and(|found| found.f_type == TMPFS) {
         true => Err(Error::Wrong(format!(
             "{} is in memory; set TMPDIR to a folder on a disk that everybody may enter",
             folder.display()

@@ -9,9 +9,11 @@ use crate::benches::create;
 use crate::error::Error;
 use crate::options::Options;
 use crate::report::{Figure, median};
+use crate::rows;
 use crate::stage::Stage;
 use crate::stores::disk::{self, Place};
 use crate::stores::etcd::Etcd;
+use crate::stores::ours::MakeBatch;
 use crate::stores::postgres::Postgres;
 use crate::stores::{ours, raw_postgres, raw_sqlite};
 
@@ -30,6 +32,8 @@ enum Contender {
     Disk(Place),
     RawSqlite,
     OurSqlite,
+    /// Rows without index entries, as a put has none.
+    PlainSqlite,
     /// `bowline up` on SQLite, over gRPC.
     Api,
     Etcd,
@@ -40,11 +44,12 @@ enum Contender {
     OurPostgres,
 }
 
-const CONTENDERS: [Contender; 9] = [
+const CONTENDERS: [Contender; 10] = [
     Contender::Disk(Place::Behind),
     Contender::Disk(Place::Over),
     Contender::RawSqlite,
     Contender::OurSqlite,
+    Contender::PlainSqlite,
     Contender::Api,
     Contender::Etcd,
     Contender::SinglePostgres,
@@ -106,7 +111,8 @@ impl Ring<'_> {
             Contender::RawSqlite => {
                 raw_sqlite::create_rate(self.stage.path("raw"), clients, time).await
             }
-            Contender::OurSqlite => self.our_sqlite(clients).await,
+            Contender::OurSqlite => self.our_sqlite(rows::create, clients).await,
+            Contender::PlainSqlite => self.our_sqlite(rows::create_plain, clients).await,
             Contender::Api => {
                 let round = create::peak(self.stage, clients, API_BYTES, [WARM_UP, time]).await?;
                 Ok(round.outcome.per_second())
@@ -122,10 +128,10 @@ impl Ring<'_> {
         }
     }
 
-    async fn our_sqlite(&self, clients: usize) -> Result<f64, Error> {
+    async fn our_sqlite(&self, make: MakeBatch, clients: usize) -> Result<f64, Error> {
         let path = self.stage.write("sqlite/empty", &[])?.with_file_name("store.db");
         let store = ours::open_sqlite(&path, SqliteOptions::default())?;
-        let rate = ours::create_rate(&store, clients, WARM_UP, self.time).await?;
+        let rate = ours::commit_rate(&store, make, clients, [WARM_UP, self.time]).await?;
         store.close().await.map_err(Error::Store)?;
         self.stage.remove("sqlite")?;
         Ok(rate)
@@ -133,7 +139,8 @@ impl Ring<'_> {
 
     async fn our_postgres(&self, clients: usize) -> Result<f64, Error> {
         let store = self.postgres.open_store(|_| {}).await?;
-        let rate = ours::create_rate(&store, clients, WARM_UP, self.time).await?;
+        let times = [WARM_UP, self.time];
+        let rate = ours::commit_rate(&store, rows::create, clients, times).await?;
         store.close().await.map_err(Error::Store)?;
         self.postgres.drop_store().await?;
         Ok(rate)
@@ -155,18 +162,19 @@ fn figures(samples: &Samples) -> Vec<Figure> {
 
 fn crowd_figures(samples: &Samples, clients: usize) -> Vec<Figure> {
     use Contender::{
-        Api, Etcd, GroupedPostgres, OurPostgres, OurSqlite, RawSqlite, SinglePostgres,
+        Api, Etcd, GroupedPostgres, OurPostgres, OurSqlite, PlainSqlite, RawSqlite, SinglePostgres,
     };
     let lines = [
         ("SQLite commits", OurSqlite, RawSqlite, Some(GOAL_OF_RAW), "limit: bare group commit"),
         (
-            "SQLite commits, etcd puts",
-            OurSqlite,
+            "SQLite puts, etcd puts",
+            PlainSqlite,
             Etcd,
             Some(GOAL_OF_ETCD),
-            "etcd over gRPC, ours in process",
+            "both without index entries; etcd over gRPC, ours in process",
         ),
-        ("gRPC creates, etcd puts", Api, Etcd, Some(GOAL_OF_ETCD), "both over gRPC"),
+        ("SQLite commits, etcd puts", OurSqlite, Etcd, None, "ours with index entries, in process"),
+        ("gRPC creates, etcd puts", Api, Etcd, None, "both over gRPC, ours with the whole API"),
         (
             "PostgreSQL commits",
             OurPostgres,

@@ -92,6 +92,7 @@ async fn grow(name: &str, mut growing: Growing, options: &Options) -> Result<Vec
 
 impl Growing {
     async fn step(&mut self, rows: u64) -> Result<Step, Error> {
+        self.meter.settle().await?;
         for _ in 0..GROUPS_WARM_UP {
             let batch = self.next_updates().await?;
             self.commit(batch).await?;
