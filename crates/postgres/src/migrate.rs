@@ -91,31 +91,38 @@ async fn look(session: &Session, schema: &str) -> Result<There, Failure> {
 
 /// The schema and the table by which it is known. Others may be doing the same: then they do it.
 async fn create(connector: &Connector, session: &Session, schema: &str) -> Result<(), Failure> {
-    let there = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
-    let mut statements = vec![
-        "CREATE TABLE IF NOT EXISTS bowline_meta (id int4 PRIMARY KEY, format int4 NOT NULL, \
-         min_compatible int4 NOT NULL)"
-            .to_owned(),
-        "INSERT INTO bowline_meta VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING".to_owned(),
-    ];
     // Whoever may not create schemas can still be given one.
+    let there = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
     if session.client.query_opt(there, &[&schema]).await?.is_none() {
-        statements.insert(0, format!("CREATE SCHEMA IF NOT EXISTS {}", connector.schema));
+        let schema = format!("CREATE SCHEMA IF NOT EXISTS {}", connector.schema);
+        unless_raced(session.client.batch_execute(&schema).await)?;
     }
-    for statement in statements {
-        if let Err(error) = session.client.batch_execute(&statement).await {
-            let raced = [
-                SqlState::UNIQUE_VIOLATION,
-                SqlState::DUPLICATE_SCHEMA,
-                SqlState::DUPLICATE_TABLE,
-                SqlState::DUPLICATE_OBJECT,
-            ];
-            if !error.code().is_some_and(|code| raced.contains(code)) {
-                return Err(error.into());
-            }
-        }
+    // One transaction, so that nobody sees the table without its row, and no kill leaves it so.
+    let table = "BEGIN; \
+         CREATE TABLE IF NOT EXISTS bowline_meta (id int4 PRIMARY KEY, format int4 NOT NULL, \
+         min_compatible int4 NOT NULL); \
+         INSERT INTO bowline_meta VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING; \
+         COMMIT";
+    let made = session.client.batch_execute(table).await;
+    if made.is_err() {
+        session.client.batch_execute("ROLLBACK").await?;
     }
-    Ok(())
+    unless_raced(made)
+}
+
+/// Takes what a server answers to the later of two that make the same thing for success. The answer comes only after
+/// the earlier one's commit, so the thing is there.
+fn unless_raced(made: Result<(), tokio_postgres::Error>) -> Result<(), Failure> {
+    let raced = [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::DUPLICATE_SCHEMA,
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_OBJECT,
+    ];
+    match made {
+        Err(error) if !error.code().is_some_and(|code| raced.contains(code)) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 struct Found {

@@ -1,5 +1,7 @@
 //! Programs of two formats on one schema, and many that make it at once.
 
+use std::time::Duration;
+
 use bowline_base::Seams;
 use bowline_store::{Backend, Batch, Key, Row, StoreError, Table, Write};
 use bowline_testkit::postgres::{Options, Server, require};
@@ -76,13 +78,36 @@ async fn a_program_that_is_too_old_is_told_so_whether_it_runs_or_starts() {
     }
 }
 
+/// Makes whoever makes `bowline_meta` pause before its row is in.
+const PAUSE: &str = "
+    CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;
+    CREATE FUNCTION pause_later() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        DECLARE made record;
+        BEGIN
+            FOR made IN SELECT object_identity AS name FROM pg_event_trigger_ddl_commands()
+                WHERE object_identity LIKE '%.bowline_meta' AND object_type = 'table'
+            LOOP
+                EXECUTE format('CREATE TRIGGER pause BEFORE INSERT ON %s
+                    EXECUTE FUNCTION public.pause()', made.name);
+            END LOOP;
+        END $$;
+    CREATE EVENT TRIGGER pause_later ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+        EXECUTE FUNCTION pause_later();";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_programs_make_one_schema() {
     let Some(server) = require(Options::default()) else { return };
+    server.sql("postgres", PAUSE).unwrap();
     let with_addition = [MIGRATIONS, &[ADDS]].concat();
-    let stores = join_all((0..8).map(|n| {
+    let stores = join_all((0..8u64).map(|n| {
         let migrations: &[Migration] = if n % 2 == 0 { MIGRATIONS } else { &with_addition };
-        open(&server, migrations)
+        let server = &server;
+        async move {
+            // They come one after the other while the first is at it.
+            tokio::time::sleep(Duration::from_millis(30 * n)).await;
+            open(server, migrations).await
+        }
     }));
     for (n, store) in stores.await.into_iter().enumerate() {
         let store = store.unwrap();
