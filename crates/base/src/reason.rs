@@ -72,6 +72,18 @@ reasons! {
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
     /// The server is stopping or its store does not answer; safe to try again.
     Unavailable = "UNAVAILABLE", Unavailable;
+    /// The resource is written in another region; the metadata says which.
+    NotOwned = "NOT_OWNED", Aborted;
+    /// The policy that governs the resource does not allow it in that region, or a change of policy has something in its way.
+    RegionNotAllowed = "REGION_NOT_ALLOWED", FailedPrecondition;
+    /// A registration does not fit what other services and regions have registered.
+    RegistrationRefused = "REGISTRATION_REFUSED", FailedPrecondition;
+    /// The call is one between deployments, and its caller does not prove to be one.
+    CallerNotIdentified = "CALLER_NOT_IDENTIFIED", Unauthenticated;
+    /// The calling deployment is not one that may do this: unknown, declared gone, or not a party to it.
+    CallerRefused = "CALLER_REFUSED", PermissionDenied;
+    /// The consistency token is damaged, or from before a restore.
+    InvalidConsistencyToken = "INVALID_CONSISTENCY_TOKEN", InvalidArgument;
     /// The disk is full or the store refuses to grow.
     StorageFull = "STORAGE_FULL", ResourceExhausted;
     /// Something that should be impossible happened; it is in the server's log.

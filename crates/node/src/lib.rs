@@ -1,0 +1,19 @@
+//! A deployment among others: who they are, who owns what, and how to reach them.
+//!
+//! A *deployment* is one service in one region. `picture` is what a deployment knows of all others, `environment` keeps it
+//! true; `policy` and `place` say which region owns a name; `peers` is the way to another deployment.
+//! `owners` puts these together: who owns what.
+
+pub mod id;
+pub mod owners;
+pub mod peers;
+pub mod picture;
+pub mod place;
+pub mod policy;
+
+pub use id::DeploymentId;
+pub use owners::{Owner, Owners};
+pub use peers::{Answer, Call, Peers};
+pub use picture::Picture;
+pub use place::{Holder, Holders, Part, Parts, Place, Scope};
+pub use policy::Policy;

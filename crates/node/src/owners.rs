@@ -1,0 +1,40 @@
+//! Who owns what: the question that every request asks first.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bowline_base::Status;
+
+use crate::place::{Place, Scope};
+use crate::policy::Policy;
+
+/// Who owns what is at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The deployment of the service in this region is the only one that writes there.
+    pub region: Arc<str>,
+    /// Grows whenever the place gets another owner; 1 as long as it never had another.
+    pub epoch: u64,
+    /// The policy of the place's holder, or of the service where the place has none.
+    pub policy: Arc<Policy>,
+}
+
+/// Answers who owns what. A warm answer costs no I/O.
+#[async_trait]
+pub trait Owners: Send + Sync + 'static {
+    /// The owner of what is at `place` among the deployments of `service`.
+    ///
+    /// # Errors
+    /// `RESOURCE_NOT_FOUND` if the place's holder does not exist; `UNAVAILABLE` naming the region that would have to say.
+    async fn owner(&self, service: &str, place: &Place) -> Result<Owner, Status>;
+
+    /// The regions in which resources of `service` within `scope` can be owned.
+    ///
+    /// # Errors
+    /// As [`Owners::owner`].
+    async fn regions(&self, service: &str, scope: &Scope) -> Result<BTreeSet<Arc<str>>, Status>;
+
+    /// Reads the answer for `place` anew next time: somebody who must know disagreed.
+    fn doubt(&self, service: &str, place: &Place);
+}
