@@ -6,6 +6,7 @@ pub mod handler;
 pub mod limits;
 pub mod openapi;
 pub mod rest;
+pub mod routing;
 pub mod server;
 mod watch;
 mod wire;

@@ -203,6 +203,7 @@ impl NodeBuilder {
             backends,
             actions: self.actions,
             hooks: self.hooks,
+            routing: None,
         };
         let engine = Engine::start(parts)?;
         let server = Server::start(engine.clone(), self.address).await?;

@@ -204,6 +204,7 @@ fn world(
         backends: backends.clone().into_iter().collect(),
         actions: HashMap::new(),
         hooks: HashMap::new(),
+        routing: None,
     })?;
     let rest = Router::for_engine(&engine);
     Ok(World { engine, rest, backends, seams: seams.clone() })

@@ -45,6 +45,7 @@ pub use hooks::{Hook, Save, SaveKind};
 
 use crate::handler::{Context, Handler, Reply};
 use crate::limits::Limits;
+use crate::routing::Routing;
 use crate::watch::Watches;
 use crate::wire;
 use request::Request;
@@ -66,6 +67,7 @@ pub struct Engine {
     actions: HashMap<String, Arc<dyn Action>>,
     hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
     pub(crate) watches: Watches,
+    pub(crate) routing: Option<Arc<Routing>>,
 }
 
 /// What an engine is made of.
@@ -79,6 +81,8 @@ pub struct Parts {
     pub actions: HashMap<String, Arc<dyn Action>>,
     /// By kind, in the order in which they run.
     pub hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
+    /// The way to other deployments; `None`: there are none, and everything is here.
+    pub routing: Option<Arc<Routing>>,
 }
 
 impl Engine {
@@ -108,6 +112,7 @@ impl Engine {
             actions: parts.actions,
             hooks: parts.hooks,
             watches,
+            routing: parts.routing,
         });
         sweep::start(&engine);
         Ok(engine)

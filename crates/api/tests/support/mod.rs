@@ -90,6 +90,7 @@ impl World {
             backends: HashMap::from([("test.example.com".to_owned(), backend)]),
             actions: HashMap::new(),
             hooks: HashMap::new(),
+            routing: None,
         };
         Self { engine: Engine::start(parts).unwrap() }
     }
