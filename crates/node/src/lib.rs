@@ -4,6 +4,7 @@
 //! true; `policy` and `place` say which region owns a name; `peers` is the way to another deployment.
 //! `owners` puts these together: who owns what.
 
+pub mod callers;
 pub mod id;
 pub mod owners;
 pub mod peers;
@@ -11,6 +12,7 @@ pub mod picture;
 pub mod place;
 pub mod policy;
 
+pub use callers::{Callers, Identified};
 pub use id::DeploymentId;
 pub use owners::{Owner, Owners};
 pub use peers::{Answer, Call, Peers};

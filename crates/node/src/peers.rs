@@ -13,6 +13,8 @@ use futures::stream::BoxStream;
 
 use crate::id::DeploymentId;
 
+pub mod headers;
+
 /// A call of a method of another deployment.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -20,10 +22,44 @@ pub struct Call {
     pub path: Arc<str>,
     /// The encoded request.
     pub message: Bytes,
+    /// Whether the method answers a stream: the wire does not say.
+    pub streams: bool,
     /// Time left; no answer after it counts. Streams: the time until the first message.
     pub deadline: Option<Duration>,
     /// Lower-case names. Nothing here is trusted by the callee unless it follows from the caller's identity.
     pub headers: Vec<(String, String)>,
+}
+
+impl Call {
+    /// A call of a method with one answer, without a deadline of its own.
+    pub fn unary(path: impl Into<Arc<str>>, message: impl Into<Bytes>) -> Self {
+        let (path, message) = (path.into(), message.into());
+        Self { path, message, streams: false, deadline: None, headers: Vec::new() }
+    }
+
+    /// A call of a method that answers a stream.
+    pub fn stream(path: impl Into<Arc<str>>, message: impl Into<Bytes>) -> Self {
+        Self { streams: true, ..Self::unary(path, message) }
+    }
+
+    /// The same call with this much time.
+    #[must_use]
+    pub fn within(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The same call with one more header; `name` is in lower case.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// What a deployment answered.
@@ -67,4 +103,17 @@ pub trait Peers: Send + Sync + 'static {
         to: &DeploymentId,
         call: Call,
     ) -> Result<Answer, Status>;
+}
+
+/// `to` cannot be reached: `UNAVAILABLE` with metadata `region` and `service`. `why` is a clause for people.
+pub fn unreachable(to: &DeploymentId, why: impl std::fmt::Display) -> Status {
+    Status::new(bowline_base::Reason::Unavailable, format!("{to} cannot be reached: {why}"))
+        .with_metadata("region", &*to.region)
+        .with_metadata("service", &*to.service)
+}
+
+/// The span of one call between deployments.
+pub fn span(from: &DeploymentId, to: &DeploymentId, call: &Call) -> tracing::Span {
+    let request_id = call.header(headers::REQUEST_ID).unwrap_or_default();
+    tracing::info_span!("peer_call", %from, %to, method = %call.path, request_id)
 }
