@@ -3,6 +3,7 @@
 pub mod engine;
 pub mod grpc;
 pub mod handler;
+pub mod inward;
 pub mod limits;
 pub mod openapi;
 pub mod rest;

@@ -83,7 +83,9 @@ pub fn tonic_code(code: Code) -> tonic::Code {
 }
 
 /// What a client may see of `status`, within the limits of this file.
-fn public(status: &Status) -> Status {
+///
+/// Call it once per failed request: an internal error is logged here.
+pub(crate) fn public(status: &Status) -> Status {
     if status.reason == Reason::Internal {
         tracing::error!(message = %status.message, metadata = ?status.metadata, "internal error");
         return Status::new(Reason::Internal, INTERNAL_MESSAGE);

@@ -64,6 +64,7 @@ async fn a_save_that_was_under_way_when_its_process_was_buried_is_done_anew() {
             vec![digger.clone() as Arc<dyn Hook>],
         )]),
         routing: None,
+        callers: None,
     };
     let world = World { engine: Engine::start(parts).unwrap() };
     let made = world.create_item("one", json!({ "color": "red" })).await.unwrap();

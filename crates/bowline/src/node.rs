@@ -204,6 +204,7 @@ impl NodeBuilder {
             actions: self.actions,
             hooks: self.hooks,
             routing: None,
+            callers: None,
         };
         let engine = Engine::start(parts)?;
         let server = Server::start(engine.clone(), self.address).await?;

@@ -205,6 +205,7 @@ fn world(
         actions: HashMap::new(),
         hooks: HashMap::new(),
         routing: None,
+        callers: None,
     })?;
     let rest = Router::for_engine(&engine);
     Ok(World { engine, rest, backends, seams: seams.clone() })

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Seams, Status};
+use bowline_node::Callers;
 use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Service, Verb};
 use bowline_store::{Backend, Table};
 use bytes::Bytes;
@@ -44,6 +45,7 @@ pub use deployment::Deployment;
 pub use hooks::{Hook, Save, SaveKind};
 
 use crate::handler::{Context, Handler, Reply};
+use crate::inward::Edge;
 use crate::limits::Limits;
 use crate::routing::Routing;
 use crate::watch::Watches;
@@ -68,6 +70,7 @@ pub struct Engine {
     hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
     pub(crate) watches: Watches,
     pub(crate) routing: Option<Arc<Routing>>,
+    pub(crate) edge: Edge,
 }
 
 /// What an engine is made of.
@@ -83,6 +86,8 @@ pub struct Parts {
     pub hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
     /// The way to other deployments; `None`: there are none, and everything is here.
     pub routing: Option<Arc<Routing>>,
+    /// Verifies callers that say to be deployments; `None`: nobody is believed to be one.
+    pub callers: Option<Arc<dyn Callers>>,
 }
 
 impl Engine {
@@ -103,6 +108,7 @@ impl Engine {
         let deployments = start_deployments(&parts, &shapes)?;
         let routes = routes(&parts.registry, &deployments, &shapes);
         let watches = Watches::new(parts.limits.watches_per_client_max);
+        let edge = Edge::new(parts.seams.clone(), parts.callers);
         let engine = Arc::new(Self {
             registry: parts.registry,
             limits: parts.limits,
@@ -113,6 +119,7 @@ impl Engine {
             hooks: parts.hooks,
             watches,
             routing: parts.routing,
+            edge,
         });
         sweep::start(&engine);
         Ok(engine)

@@ -6,29 +6,26 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
-use bowline_base::{Reason, Status};
+use bowline_base::Status;
+use bowline_node::peers::headers::{CALLER, CONSISTENCY_TOKEN, DEPLOYMENTS_ONLY};
 use bowline_schema::model::Method;
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either};
 use futures::stream::{BoxStream, StreamExt};
-use prost_reflect::DynamicMessage;
 use tonic::body::Body;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{AsciiMetadataKey, MetadataValue};
 use tonic::server::{Grpc, ServerStreamingService, UnaryService};
 use tonic::{Request, Response};
 
 use super::codec::BytesCodec;
 use crate::engine::Engine;
-use crate::engine::explain::{Explain, HEADER};
 use crate::handler::{Context, Handler, Reply};
+use crate::inward::{decode, no_method};
 use crate::wire_errors::to_tonic;
 
 /// The address of the client, put into a request's extensions by the server.
 #[derive(Clone, Debug)]
 pub struct ClientAddress(pub Arc<str>);
-
-/// Headers that are handed to the engine and to actions.
-const HEADERS_KEPT: [&str; 3] = ["cache-control", "x-request-id", "traceparent"];
 
 /// Serves every method of an engine's registry.
 #[derive(Clone)]
@@ -43,11 +40,11 @@ impl GrpcService {
 
     async fn serve(self, request: http::Request<Body>) -> http::Response<Body> {
         let Some(method) = self.engine.registry().methods.get(request.uri().path()).cloned() else {
-            let path = request.uri().path();
-            let status = Status::new(Reason::MethodNotFound, format!("no method {path} here"));
-            // gRPC says UNIMPLEMENTED for a method that a server does not have.
-            let mut status = to_tonic(&status);
-            status = tonic::Status::unimplemented(status.message().to_owned());
+            let status = to_tonic(&no_method(request.uri().path()));
+            // gRPC says UNIMPLEMENTED for a method that a server does not have; the reason stays.
+            let (message, details) = (status.message(), status.details());
+            let details = Bytes::copy_from_slice(details);
+            let status = tonic::Status::with_details(tonic::Code::Unimplemented, message, details);
             return status.into_http();
         };
         let max = self.engine.limits().message_bytes_max;
@@ -95,16 +92,16 @@ impl UnaryService<Bytes> for Call {
     type Future = Either<Ready<Answer<Bytes>>, BoxFuture<'static, Answer<Bytes>>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        if let Some(body) = self.engine.get_from_memory(&self.method.path, request.get_ref()) {
+        if is_plain(&request)
+            && let Some(body) = self.engine.get_from_memory(&self.method.path, request.get_ref())
+        {
             return Either::Left(ready(Ok(Response::new(body))));
         }
         let call = self.clone();
         Either::Right(Box::pin(async move {
-            let context = context(&request);
-            let explain = context.explain.clone();
-            match call.run(request, context).await {
-                Ok(Reply::Unary(bytes)) => Ok(explained(Response::new(bytes), &explain)),
-                Ok(Reply::Stream(_)) => Err(tonic::Status::internal("answer is a stream")),
+            match call.run(request).await {
+                Ok((Reply::Unary(bytes), context)) => Ok(with_headers(bytes, &context)),
+                Ok((Reply::Stream(_), _)) => Err(tonic::Status::internal("answer is a stream")),
                 Err(status) => Err(to_tonic(&status)),
             }
         }))
@@ -119,56 +116,53 @@ impl ServerStreamingService<Bytes> for Call {
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let call = self.clone();
         Box::pin(async move {
-            let context = context(&request);
-            let messages = match call.run(request, context).await {
-                Ok(Reply::Stream(messages)) => messages,
-                Ok(Reply::Unary(bytes)) => futures::stream::iter([Ok(bytes)]).boxed(),
+            let (messages, context) = match call.run(request).await {
+                Ok((Reply::Stream(messages), context)) => (messages, context),
+                Ok((Reply::Unary(bytes), context)) => {
+                    (futures::stream::iter([Ok(bytes)]).boxed(), context)
+                }
                 Err(status) => return Err(to_tonic(&status)),
             };
-            Ok(Response::new(messages.map(|m| m.map_err(|status| to_tonic(&status))).boxed()))
+            let messages = messages.map(|m| m.map_err(|status| to_tonic(&status))).boxed();
+            Ok(with_headers(messages, &context))
         })
     }
 }
 
 impl Call {
-    async fn run(&self, request: Request<Bytes>, context: Context) -> Result<Reply, Status> {
+    async fn run(&self, request: Request<Bytes>) -> Result<(Reply, Context), Status> {
+        let context = context(self, &request).await?;
         let message = decode(&self.method, request.get_ref())?;
-        self.engine.call(&self.method, message, context).await
+        let reply = self.engine.call(&self.method, message, context.clone()).await?;
+        Ok((reply, context))
     }
 }
 
-/// Decodes a request; the decoder bounds nesting itself.
-fn decode(method: &Method, bytes: &Bytes) -> Result<DynamicMessage, Status> {
-    DynamicMessage::decode(method.descriptor.input(), bytes.as_ref()).map_err(|error| {
-        let what = method.descriptor.input().full_name().to_owned();
-        Status::bad_field(
-            Reason::MalformedBody,
-            "",
-            format!("the request is not a {what}: {error}"),
-        )
-    })
-}
-
-fn context(request: &Request<Bytes>) -> Context {
+/// The context of a request, once its caller is known if it says to be a deployment.
+async fn context(call: &Call, request: &Request<Bytes>) -> Result<Context, Status> {
     let metadata = request.metadata();
     let text = |name: &str| metadata.get(name).and_then(|v| v.to_str().ok());
     let client = request.extensions().get::<ClientAddress>();
-    let headers = HEADERS_KEPT.iter().filter_map(|name| {
-        let value = text(name)?;
-        Some(((*name).to_owned(), value.to_owned()))
-    });
-    Context {
-        deadline: text("grpc-timeout").and_then(timeout),
-        client: client.map_or_else(|| "unknown".into(), |address| address.0.clone()),
-        headers: headers.collect(),
-        explain: Explain::of_header(text(HEADER)),
-    }
+    let client = client.map_or_else(|| "unknown".into(), |address| address.0.clone());
+    let deadline = text("grpc-timeout").and_then(timeout);
+    call.engine.edge.context(|name| text(name).map(str::to_owned), deadline, client).await
 }
 
-/// The answer, with how it was found if the client wanted to know.
-fn explained(mut response: Response<Bytes>, explain: &Explain) -> Response<Bytes> {
-    if let Some(value) = explain.header().and_then(|text| MetadataValue::try_from(text).ok()) {
-        response.metadata_mut().insert(HEADER, value);
+/// Whether no header of a request asks for more than the answer: no word of a deployment, and no promise to be kept.
+fn is_plain(request: &Request<Bytes>) -> bool {
+    let metadata = request.metadata();
+    let mut asking = [CALLER, CONSISTENCY_TOKEN].into_iter().chain(DEPLOYMENTS_ONLY);
+    !asking.any(|name| metadata.contains_key(name))
+}
+
+/// The answer with the headers that whoever answered has set.
+fn with_headers<T>(message: T, context: &Context) -> Response<T> {
+    let mut response = Response::new(message);
+    for (name, value) in context.headers_out() {
+        let name = AsciiMetadataKey::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, MetadataValue::try_from(value)) {
+            response.metadata_mut().insert(name, value);
+        }
     }
     response
 }

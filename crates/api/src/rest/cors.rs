@@ -3,12 +3,16 @@
 use axum::body::Body;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 /// Headers that a page may send.
-const REQUEST_HEADERS: &str = "accept, authorization, cache-control, content-type, last-event-id, x-request-id, x-request-timeout";
+const REQUEST_HEADERS: &str = "accept, authorization, bowline-consistency-token, bowline-explain, cache-control, content-type, last-event-id, x-request-id, x-request-timeout";
+
+/// Headers of answers that a page may read.
+const ANSWER_HEADERS: &str = "bowline-consistency-token, bowline-explain, bowline-unreachable";
 
 /// Seconds that a browser may remember the answer to a preflight.
 const MAX_AGE: &str = "600";
@@ -42,6 +46,8 @@ impl Cors {
         headers.append(VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let readable = HeaderValue::from_static(ANSWER_HEADERS);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, readable);
         }
     }
 }

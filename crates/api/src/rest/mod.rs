@@ -23,10 +23,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bowline_base::{Reason, Seams, Status};
+use bowline_node::Callers;
 use bowline_schema::model::{Method, Registry, Role};
 use futures::future::{Either, select};
 use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, HOST, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
 use http_body::Body as _;
 use prost_reflect::{DynamicMessage, Kind, Value};
 
@@ -35,8 +36,8 @@ pub use json_write::{WriteOptions, message_to_json};
 pub use site::Served;
 
 use crate::engine::Engine;
-use crate::engine::explain::{Explain, HEADER};
 use crate::handler::{Context, Handler, Reply};
+use crate::inward::Edge;
 use crate::limits::Limits;
 use cors::Cors;
 use failure::Failure;
@@ -45,10 +46,6 @@ use route::{Found, Routes, allow_list};
 use scalar::scalar_from_text;
 use site::Site;
 use stream::Form;
-
-/// Request headers that reach the handler.
-const FORWARDED_HEADERS: [&str; 4] =
-    ["authorization", "cache-control", "traceparent", "x-request-id"];
 
 /// Request headers that shorten the deadline, in seconds (`2.5`).
 const TIMEOUT_HEADERS: [&str; 2] = ["x-request-timeout", "x-server-timeout"];
@@ -63,13 +60,15 @@ pub struct RestOptions {
     pub allowed_origins: Vec<String>,
     /// Methods that OpenAPI shows.
     pub served: Served,
+    /// Verifies callers that say to be deployments; nobody is believed to be one by default.
+    pub callers: Option<Arc<dyn Callers>>,
 }
 
 impl RestOptions {
     /// Standard methods are shown, and no other origin is let in.
     pub fn new(seams: Seams, limits: Limits) -> Self {
         let served = Arc::new(|method: &Method| matches!(method.role, Role::Standard(_)));
-        Self { seams, limits, allowed_origins: Vec::new(), served }
+        Self { seams, limits, allowed_origins: Vec::new(), served, callers: None }
     }
 }
 
@@ -79,6 +78,7 @@ pub struct Router {
     site: Site,
     cors: Cors,
     handler: Arc<dyn Handler>,
+    edge: Edge,
     seams: Seams,
     limits: Limits,
 }
@@ -91,6 +91,7 @@ impl Router {
             site: Site::new(registry, options.served),
             cors: Cors::new(options.allowed_origins),
             handler,
+            edge: Edge::new(options.seams.clone(), options.callers),
             seams: options.seams,
             limits: options.limits,
         }
@@ -101,6 +102,7 @@ impl Router {
         let mut options = RestOptions::new(engine.seams.clone(), engine.limits().clone());
         let shown = engine.clone();
         options.served = Arc::new(move |method| shown.serves(method));
+        options.callers = engine.edge.callers().cloned();
         Self::new(engine.registry().clone(), Arc::new(engine.clone()), options)
     }
 
@@ -166,27 +168,19 @@ impl Router {
         *system = query.take_system(Some(&method.descriptor.input()))?;
         *system = system.with_accept(head.headers.get(ACCEPT));
         let request = self.request(&found, head, body, &query).await?;
-        let context = Context {
-            deadline: (!method.descriptor.is_server_streaming()).then_some(deadline),
-            client,
-            headers: forwarded(&head.headers),
-            explain: explain(&head.headers),
-        };
-        let explain = context.explain.clone();
-        match self.handler.call(method, request, context).await? {
-            Reply::Unary(encoded) => {
-                let mut response = respond::unary(method, rule, encoded, system.write)?;
-                if let Some(Ok(value)) = explain.header().map(HeaderValue::from_str) {
-                    response.headers_mut().insert(HEADER, value);
-                }
-                Ok(response)
-            }
+        let deadline = (!method.descriptor.is_server_streaming()).then_some(deadline);
+        let context = self.edge.context(|name| text(&head.headers, name), deadline, client).await?;
+        let reply = self.handler.call(method, request, context.clone()).await?;
+        let mut response = match reply {
+            Reply::Unary(encoded) => respond::unary(method, rule, encoded, system.write)?,
             Reply::Stream(messages) => {
                 let form = if system.events { Form::Events } else { Form::Lines };
                 let seams = self.seams.clone();
-                Ok(stream::streaming(method, messages, form, system.write, seams))
+                stream::streaming(method, messages, form, system.write, seams)
             }
-        }
+        };
+        add_headers(&mut response, &context);
+        Ok(response)
     }
 
     async fn request(
@@ -268,15 +262,19 @@ fn too_late(deadline: Duration) -> Status {
     Status::new(Reason::DeadlineExceeded, text)
 }
 
-fn forwarded(headers: &HeaderMap) -> Vec<(String, String)> {
-    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let pair = |name: &&str| value(name).map(|value| ((*name).to_owned(), value.to_owned()));
-    FORWARDED_HEADERS.iter().filter_map(pair).collect()
+/// The value of a header, if it is one and is text.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// Whether the client wants to know how a list was read.
-fn explain(headers: &HeaderMap) -> Explain {
-    Explain::of_header(headers.get(HEADER).and_then(|value| value.to_str().ok()))
+/// Adds the headers that whoever answered has set.
+fn add_headers(response: &mut Response<Body>, context: &Context) {
+    for (name, value) in context.headers_out() {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
 }
 
 /// A browser that reconnects to a stream of events says the last `id:` that it saw: the resume token.

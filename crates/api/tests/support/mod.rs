@@ -91,6 +91,7 @@ impl World {
             actions: HashMap::new(),
             hooks: HashMap::new(),
             routing: None,
+            callers: None,
         };
         Self { engine: Engine::start(parts).unwrap() }
     }

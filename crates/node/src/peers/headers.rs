@@ -19,9 +19,12 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Whether a client wants answers that are not older than its request.
 pub const CACHE_CONTROL: &str = "cache-control";
 
+/// Who the user is; for the user's own code, nothing in Bowline looks at it yet.
+pub const AUTHORIZATION: &str = "authorization";
+
 /// Request headers that the engine is told; the ones of [`DEPLOYMENTS_ONLY`] are refused from anybody else.
-pub const KEPT: [&str; 6] =
-    [CACHE_CONTROL, REQUEST_ID, TRACEPARENT, FORWARDED, LOCAL, CONSISTENCY_TOKEN];
+pub const KEPT: [&str; 7] =
+    [AUTHORIZATION, CACHE_CONTROL, TRACEPARENT, REQUEST_ID, FORWARDED, LOCAL, CONSISTENCY_TOKEN];
 
 /// Request headers that only identified deployments may send.
 pub const DEPLOYMENTS_ONLY: [&str; 2] = [FORWARDED, LOCAL];
