@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Status};
-use bowline_schema::model::Method;
+use bowline_schema::model::{Method, Verb};
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 
 use super::Engine;
+use super::request::{Edit, Request};
 use crate::handler::{Context, Handler, Reply};
 
 /// A call of an action.
@@ -52,6 +53,22 @@ impl ActionRequest {
     ) -> Result<DynamicMessage, Status> {
         self.engine.call_unary(path, request, self.context.clone()).await
     }
+
+    /// Changes a resource that this node owns, in code: reads it, lets `edit` change it, and writes it; starts over if
+    /// somebody else was faster, so `edit` may run several times. Output-only fields can be written, name and metadata cannot.
+    ///
+    /// `update` is the path of the type's update method. Gives the resource as it is then.
+    ///
+    /// # Errors
+    /// What `edit` or the update answers; `METHOD_NOT_FOUND` if `update` is no path of an update method.
+    pub async fn edit(
+        &self,
+        update: &str,
+        name: &str,
+        edit: impl Fn(&mut DynamicMessage) -> Result<(), Status> + Send + Sync,
+    ) -> Result<DynamicMessage, Status> {
+        self.engine.edit(update, name, &edit).await
+    }
 }
 
 impl Engine {
@@ -72,6 +89,44 @@ impl Engine {
             Reply::Stream(_) => Err(missing()),
         }
     }
+
+    /// See [`ActionRequest::edit`].
+    async fn edit(
+        self: &Arc<Self>,
+        path: &str,
+        name: &str,
+        edit: &Edit<'_>,
+    ) -> Result<DynamicMessage, Status> {
+        let missing = || Status::new(Reason::MethodNotFound, format!("no update method {path}"));
+        let route = self.routes.get(path).ok_or_else(missing)?;
+        let method = self.registry.methods.get(path).ok_or_else(missing)?;
+        let fields = &route.binding.request;
+        let (Verb::Update, Some(resource), Some(mask)) =
+            (route.binding.verb, &fields.resource, &fields.update_mask)
+        else {
+            return Err(missing());
+        };
+        let ty = &route.resource.ty;
+        let mut named = DynamicMessage::new(ty.message.clone());
+        named.set_field(&ty.name_field, Value::String(name.to_owned()));
+        let mut message = DynamicMessage::new(method.descriptor.input());
+        message.set_field(resource, Value::Message(named));
+        // A mask of the name alone changes nothing: the edit is the whole change.
+        message.set_field(mask, Value::Message(mask_of_one(mask, ty.name_field.name())?));
+        let request = Request::new(&route.binding, message).with_edit(edit);
+        decode(method, &self.update(route, request).await?)
+    }
+}
+
+/// A field mask with one path.
+fn mask_of_one(field: &FieldDescriptor, path: &str) -> Result<DynamicMessage, Status> {
+    let kind = field.kind();
+    let message = kind.as_message().ok_or_else(|| {
+        Status::new(Reason::Internal, format!("{} is no field mask", field.full_name()))
+    })?;
+    let mut mask = DynamicMessage::new(message.clone());
+    mask.set_field_by_name("paths", Value::List(vec![Value::String(path.to_owned())]));
+    Ok(mask)
 }
 
 fn decode(method: &Method, bytes: &Bytes) -> Result<DynamicMessage, Status> {

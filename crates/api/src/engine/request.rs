@@ -8,11 +8,21 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 pub(crate) struct Request<'a> {
     pub(crate) message: DynamicMessage,
     pub(crate) fields: &'a RequestFields,
+    /// Of an update that an action makes: what it does to the stored resource, after the mask.
+    pub(crate) edit: Option<&'a Edit<'a>>,
 }
+
+/// A change that is made in code. It may run several times, since a write that lost a race starts over.
+pub(crate) type Edit<'a> = dyn Fn(&mut DynamicMessage) -> Result<(), Status> + Send + Sync + 'a;
 
 impl<'a> Request<'a> {
     pub(crate) fn new(binding: &'a Binding, message: DynamicMessage) -> Self {
-        Self { message, fields: &binding.request }
+        Self { message, fields: &binding.request, edit: None }
+    }
+
+    /// The same request, with `edit` on top.
+    pub(crate) fn with_edit(self, edit: &'a Edit<'a>) -> Self {
+        Self { edit: Some(edit), ..self }
     }
 
     /// The text of a string field; empty if the binding or the request has none.

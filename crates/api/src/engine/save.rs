@@ -238,6 +238,10 @@ impl Engine {
             let field = field_name(&change.request.fields.resource, "");
             Status::bad_field(Reason::InvalidField, field, error.to_string())
         })?;
+        if let Some(edit) = change.request.edit {
+            edit(&mut after.body)?;
+            after.set_meta(&before.meta());
+        }
         after.set_name(before.name());
         self.run_hooks(&mut after, Some(before))?;
         if value::same(&before.body, &after.body) && before.meta() == after.meta() {
