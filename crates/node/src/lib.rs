@@ -2,10 +2,12 @@
 //!
 //! A *deployment* is one service in one region. `picture` is what a deployment knows of all others, `environment` keeps it
 //! true; `policy` and `place` say which region owns a name; `peers` is the way to another deployment.
-//! `owners` puts these together: who owns what.
+//! `owners` puts these together: who owns what. `mirror` is a live set of resources over all deployments of a service.
 
+mod backoff;
 pub mod callers;
 pub mod id;
+pub mod mirror;
 pub mod owners;
 pub mod peers;
 pub mod picture;
