@@ -7,6 +7,7 @@
 mod backoff;
 pub mod callers;
 pub mod id;
+pub mod meta_client;
 pub mod mirror;
 pub mod owners;
 pub mod peers;
@@ -16,6 +17,7 @@ pub mod policy;
 
 pub use callers::{Callers, Identified};
 pub use id::DeploymentId;
+pub use meta_client::MetaClient;
 pub use owners::{Owner, Owners};
 pub use peers::{Answer, Call, Peers};
 pub use picture::Picture;
