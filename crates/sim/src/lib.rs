@@ -1,0 +1,16 @@
+//! The simulated world: real deployments, unforked, over time, tasks, network and disks that a seed decides.
+//!
+//! `world` runs tasks of simulated processes in virtual time; `seams` is what a process sees of it; `disk` and `network`
+//! are what can fail under a process. Nothing here knows sockets, threads or the operating system's clock, so a seed tells
+//! a whole run. Start at [`World`].
+
+pub mod disk;
+pub mod network;
+mod seams;
+mod timer;
+pub mod trace;
+pub mod world;
+
+pub use disk::{Disk, DiskFaults};
+pub use network::{Deliver, Network, NetworkFaults};
+pub use world::{ProcessId, Stalled, World};
