@@ -49,7 +49,7 @@ pub(crate) struct Load {
 pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     pub(crate) acknowledged: AtomicU64,
-    pub(crate) errors: AtomicU64,
+    pub(crate) asking: AtomicU64,
 }
 
 impl Load {
@@ -78,16 +78,17 @@ impl Load {
 
     /// Waits for so many more acknowledged commits.
     pub(crate) async fn more(&self, commits: u64) {
-        self.wait("more acknowledged commits", commits, &self.shared.acknowledged).await;
+        let goal = self.acknowledged() + commits;
+        self.wait("more acknowledged commits", goal, &self.shared.acknowledged).await;
     }
 
-    /// Waits until so many more commits have ended in an error.
-    pub(crate) async fn more_errors(&self, errors: u64) {
-        self.wait("more errors", errors, &self.shared.errors).await;
+    /// Waits until all writers ask what became of a commit that was not answered.
+    pub(crate) async fn nobody_is_answered(&self) {
+        self.wait("writers without an answer", self.writers.len() as u64, &self.shared.asking)
+            .await;
     }
 
-    async fn wait(&self, what: &str, more: u64, counter: &AtomicU64) {
-        let goal = counter.load(Ordering::SeqCst) + more;
+    async fn wait(&self, what: &str, goal: u64, counter: &AtomicU64) {
         let reached = || {
             // A dead writer fails the test in the end; until then there is nothing to wait for.
             let dead = self.writers.iter().any(tokio::task::JoinHandle::is_finished);

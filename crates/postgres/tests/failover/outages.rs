@@ -107,7 +107,7 @@ async fn an_outage_that_is_longer_than_anybody_waits_shows_as_errors_to_retry() 
     for _ in 0..3 {
         load.more(COMMITS / 3).await;
         server.kill().unwrap();
-        load.more_errors(WRITERS as u64).await;
+        load.nobody_is_answered().await;
         server.restart().unwrap();
     }
     load.more(COMMITS).await;

@@ -50,8 +50,9 @@ pub(crate) async fn write(backend: Arc<dyn Backend>, writer: u64, shared: Arc<Sh
             }
             Err(CommitError::Store(error)) => {
                 allow(&mut ledger.errors, &error);
-                shared.errors.fetch_add(1, Ordering::SeqCst);
+                shared.asking.fetch_add(1, Ordering::SeqCst);
                 let found = resolve(&*backend, &name, &mut ledger.errors).await;
+                shared.asking.fetch_sub(1, Ordering::SeqCst);
                 assert!(found == before || found == after, "{name}: {found:?} was never written");
                 ledger.lost_and_done += u64::from(found == after);
                 ledger.lost.push((name.clone(), after));
@@ -97,7 +98,9 @@ async fn resolve(backend: &dyn Backend, name: &str, errors: &mut Errors) -> Opti
             tokio::task::yield_now().await;
         }
     });
-    let found = asked.await.expect("no server answers");
+    let Ok(found) = asked.await else {
+        panic!("no server answers: {} errors, the last {:?}", seen.len(), seen.last());
+    };
     seen.iter().for_each(|error| allow(errors, error));
     found
 }
