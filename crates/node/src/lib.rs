@@ -7,6 +7,7 @@
 mod backoff;
 pub mod callers;
 pub mod id;
+pub mod identity;
 pub mod meta_client;
 pub mod mirror;
 pub mod owners;
