@@ -6,10 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bowline_base::Status;
 
+use crate::ownership::Ownership;
 use crate::place::{Place, Scope};
 use crate::policy::Policy;
 
 /// Who owns what is at a place.
+///
+/// A name with a region belongs to that region, also if the policy does not allow it there: where a region is neither
+/// enabled nor deployed, a request is best answered on the spot, by the refusal to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The deployment of the service in this region is the only one that writes there.
@@ -18,6 +22,13 @@ pub struct Owner {
     pub epoch: u64,
     /// The policy of the place's holder, or of the service where the place has none.
     pub policy: Arc<Policy>,
+}
+
+impl Owner {
+    /// Whether resources may be made in the owning region.
+    pub fn is_allowed(&self) -> bool {
+        self.policy.is_enabled(&self.region)
+    }
 }
 
 /// Answers who owns what. A warm answer costs no I/O.
@@ -34,6 +45,13 @@ pub trait Owners: Send + Sync + 'static {
     /// # Errors
     /// As [`Owners::owner`].
     async fn regions(&self, service: &str, scope: &Scope) -> Result<BTreeSet<Arc<str>>, Status>;
+
+    /// The rows of this deployment of `service`, as its engine has loaded them: they count from now on.
+    ///
+    /// Called once for each service when an engine starts.
+    fn attach(&self, service: &str, rows: Arc<Ownership>) {
+        let _ = (service, rows);
+    }
 
     /// Reads the answer for `place` anew next time: somebody who must know disagreed.
     fn doubt(&self, service: &str, place: &Place);

@@ -41,6 +41,7 @@ pub(crate) fn resource_type(
         parent_rule: links.parent_rule,
         fields: walked.rules,
         regional: spec.regional.unwrap_or(by_pattern),
+        region_collection: region.clone(),
         searchable: searchable(ty, problems),
         index: index(ty, problems),
         opt_outs: OptOuts {

@@ -81,6 +81,8 @@ pub struct ResourceType {
     pub fields: FieldRules,
     /// A name has a region segment (`regions/{region}` unless configured otherwise).
     pub regional: bool,
+    /// The literal before the region in patterns: `regions` unless configured otherwise.
+    pub region_collection: String,
     /// Field paths for full-text search; empty if not searchable.
     pub searchable: Vec<String>,
     /// Field paths with a declared index.

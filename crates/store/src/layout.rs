@@ -6,6 +6,7 @@
 //! | alias index: names in other served versions, and names kept taken | `~alias/<version>` | the kind | resource name in that version | uid of the resource it leads to |
 //! | inbound parts of shadows | `~` | `~inbound/<kind>` | uid | - |
 //! | server processes | `~` | `~incarnation` | uid of the process | - |
+//! | who owns what changed hands, by policy holder and part | `~` | `~ownership` | `HOLDER\|control`, `HOLDER\|region/REGION` | - |
 //! | answers to requests with an id | `~` | `~request` | version, method, id | - |
 //! | the mark of a restore that is under way | `~` | `~restoring` | - | - |
 //! | indexes that are complete | `~` | `~index` | namespace, index | - |
