@@ -15,6 +15,7 @@ pub mod ownership;
 pub mod peers;
 pub mod picture;
 pub mod place;
+pub mod policies;
 pub mod policy;
 
 pub use callers::{Callers, Identified};
@@ -25,4 +26,5 @@ pub use ownership::Ownership;
 pub use peers::{Answer, Call, Peers};
 pub use picture::Picture;
 pub use place::{Holder, Holders, Part, Parts, Place, Places, Scope};
+pub use policies::{PolicyStore, PolicyStoreParts};
 pub use policy::Policy;
