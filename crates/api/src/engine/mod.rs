@@ -35,6 +35,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bowline_base::{Reason, Seams, Status};
 use bowline_node::Callers;
+use bowline_node::place::Places;
 use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Service, Verb};
 use bowline_store::{Backend, Table};
 use bytes::Bytes;
@@ -104,7 +105,7 @@ impl Engine {
                 return Err(StartError::NoSuchKind { kind: kind.clone() });
             }
         }
-        let shapes = shapes(&parts.registry);
+        let shapes = shapes(&parts.registry, parts.routing.is_some());
         let deployments = start_deployments(&parts, &shapes)?;
         let routes = routes(&parts.registry, &deployments, &shapes);
         let watches = Watches::new(parts.limits.watches_per_client_max);
@@ -259,7 +260,7 @@ fn check_action(registry: &Registry, path: &str) -> Result<(), StartError> {
 /// By kind and version.
 type Shapes = HashMap<(String, String), Arc<shape::Shape>>;
 
-fn shapes(registry: &Registry) -> Shapes {
+fn shapes(registry: &Registry, has_places: bool) -> Shapes {
     let of_methods = registry.methods.values().filter_map(|method| match &method.role {
         Role::Standard(binding) => Some(&binding.resource),
         Role::Action { .. } => None,
@@ -267,7 +268,10 @@ fn shapes(registry: &Registry) -> Shapes {
     let mut shapes = Shapes::new();
     for ty in registry.all_types().chain(of_methods) {
         let shape = shapes.entry(shape_key(ty));
-        shape.or_insert_with(|| Arc::new(shape::Shape::of(ty)));
+        shape.or_insert_with(|| {
+            let places = has_places.then(|| Places::of_type(registry, ty));
+            Arc::new(shape::Shape::of(ty, places))
+        });
     }
     shapes
 }

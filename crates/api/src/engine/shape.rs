@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bowline_node::place::Places;
 use bowline_resource::document::Document;
 use bowline_resource::index::DeclaredIndex;
 use bowline_schema::model::ResourceType;
@@ -12,12 +13,14 @@ pub(crate) struct Shape {
     pub(crate) ty: Arc<ResourceType>,
     pub(crate) table: Table,
     pub(crate) indexes: Vec<DeclaredIndex>,
+    /// Where its names belong; `None` where there are no other deployments.
+    pub(crate) places: Option<Places>,
 }
 
 impl Shape {
-    pub(crate) fn of(ty: &Arc<ResourceType>) -> Self {
+    pub(crate) fn of(ty: &Arc<ResourceType>, places: Option<Places>) -> Self {
         let table = layout::resources(&ty.version, &ty.kind);
-        Self { ty: ty.clone(), table, indexes: DeclaredIndex::of_type(ty) }
+        Self { ty: ty.clone(), table, indexes: DeclaredIndex::of_type(ty), places }
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {
