@@ -110,3 +110,6 @@ meta_resource!(Region, kind::REGION, "Regions");
 meta_resource!(Service, kind::SERVICE, "Services");
 meta_resource!(Resource, kind::RESOURCE, "Resources");
 meta_resource!(Deployment, kind::DEPLOYMENT, "Deployments");
+
+#[cfg(test)]
+mod tests;
