@@ -5,12 +5,14 @@
 //! a whole run. Start at [`World`].
 
 pub mod disk;
+pub mod judge;
 pub mod network;
 mod seams;
+pub mod services;
 mod timer;
 pub mod trace;
 pub mod world;
 
 pub use disk::{Disk, DiskFaults};
 pub use network::{Deliver, Network, NetworkFaults};
-pub use world::{ProcessId, Stalled, World};
+pub use world::{Ended, ProcessId, World};

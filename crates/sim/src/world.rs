@@ -46,6 +46,7 @@ struct Shared {
     random: Mutex<Rng>,
     trace: Mutex<Trace>,
     ready: Arc<Mutex<BTreeSet<TaskId>>>,
+    failure: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -82,12 +83,17 @@ impl Wake for TaskWaker {
     }
 }
 
-/// Nothing can go on, yet what was waited for is not done; or it goes on without end.
+/// Why a run did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the world stands still after {steps} steps at {now:?}")]
-pub struct Stalled {
-    pub steps: u64,
-    pub now: Duration,
+pub enum Ended {
+    /// Nothing can go on, yet what was waited for is not done.
+    #[error("the world stands still after {steps} steps at {now:?}")]
+    Stalled { steps: u64, now: Duration },
+    #[error("the world goes on and on: {steps} steps at {now:?}")]
+    Endless { steps: u64, now: Duration },
+    /// What must hold does not: see [`World::fail`].
+    #[error("{0}")]
+    Failed(String),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,6 +115,7 @@ impl World {
             random: Mutex::new(Rng::with_seed(seed)),
             trace: Mutex::default(),
             ready: Arc::default(),
+            failure: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -238,14 +245,21 @@ impl World {
         lock(&self.shared.ready).insert(id);
     }
 
+    /// Says that something does not hold that must: the run ends with this step. The first one counts.
+    pub fn fail(&self, violation: impl Into<String>) {
+        let violation = violation.into();
+        self.note(format!("VIOLATION: {violation}"));
+        lock(&self.shared.failure).get_or_insert(violation);
+    }
+
     /// Runs the world until `main`, which is outside of all processes, is done.
     ///
     /// # Errors
-    /// Nothing can go on any more, or [`STEPS_MAX`] is passed.
+    /// Nothing can go on any more, [`STEPS_MAX`] is passed, or somebody called [`World::fail`].
     pub fn run<T: Send + 'static>(
         &self,
         main: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Stalled> {
+    ) -> Result<T, Ended> {
         let result = Arc::new(Mutex::new(None));
         let own = result.clone();
         let task = async move {
@@ -253,13 +267,22 @@ impl World {
             *lock(&own) = Some(value);
         };
         self.spawn(ProcessId::OUTSIDE, "main", Box::pin(task));
-        while self.step() {
+        loop {
+            let goes_on = self.step();
+            if let Some(violation) = lock(&self.shared.failure).clone() {
+                return Err(Ended::Failed(violation));
+            }
             if let Some(value) = lock(&result).take() {
                 return Ok(value);
             }
+            let (steps, now) = (self.trace(Trace::steps), self.now());
+            if !goes_on {
+                return Err(Ended::Stalled { steps, now });
+            }
+            if steps >= STEPS_MAX {
+                return Err(Ended::Endless { steps, now });
+            }
         }
-        let now = self.now();
-        Err(Stalled { steps: self.trace(Trace::steps), now })
     }
 
     /// Ends all processes and drops all tasks, so that nothing keeps the world alive.
@@ -274,7 +297,7 @@ impl World {
         match self.choose() {
             Some((id, future, waker)) => {
                 self.poll(id, future, &waker);
-                self.trace(Trace::steps) < STEPS_MAX
+                true
             }
             None => self.advance(),
         }

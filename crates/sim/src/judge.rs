@@ -1,0 +1,303 @@
+//! The judge: sees every commit at the moment it happens, and every answer that a client gets, and knows what must hold.
+//!
+//! It works out for itself where a name belongs, from the committed policies alone, and shares no code with what it judges.
+//! What it checks after every step:
+//! - one writer (S4): a name is in the store of one region only; whoever commits a write is the owner by the committed
+//!   policy, and has no row that says otherwise; in an epoch of a place only one region writes;
+//! - epochs of ownership rows only grow;
+//! - nothing acknowledged is lost (S6): an answer tells of a commit that happened, a read of a state that was there
+//!   between question and answer, a list leaves out nothing silently;
+//! - a request with an id is carried out once, and never told that it was in its own way.
+//!
+//! `answers` has what is checked of answers.
+
+mod answers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bowline_node::DeploymentId;
+use bowline_store::{Batch, Key, Row, Write, layout};
+use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage};
+
+pub use answers::{Asked, Listed};
+
+use crate::disk::{Disk, Witness};
+use crate::services::{Kind, registry};
+use crate::world::{ProcessId, World};
+
+/// What a project's policy says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub enabled: BTreeSet<String>,
+    pub control: String,
+}
+
+/// A state that a resource had from a moment on.
+#[derive(Clone, Debug)]
+struct State {
+    since: Duration,
+    region: String,
+    /// `None`: it was not there.
+    value: Option<String>,
+}
+
+/// See the module's header.
+pub struct Judge {
+    world: World,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Of each service, the region of its own policy.
+    service_control: BTreeMap<String, String>,
+    policies: BTreeMap<String, Policy>,
+    histories: BTreeMap<(Kind, String), Vec<State>>,
+    /// In which regions' stores a resource is.
+    places: BTreeMap<(Kind, String), BTreeSet<String>>,
+    /// Of service, row and epoch.
+    writers: BTreeMap<(String, String, u64), String>,
+    /// Of deployment and row.
+    epochs: BTreeMap<(String, String), u64>,
+    commits: u64,
+}
+
+/// Where a name belongs, by the name alone.
+struct Spot {
+    /// Of the ownership row.
+    row: String,
+    project: Option<String>,
+    region: Option<String>,
+}
+
+impl Judge {
+    /// `service_control`: which region owns what is under no project, by service.
+    pub fn new(world: &World, service_control: BTreeMap<String, String>) -> Arc<Self> {
+        let known = Known { service_control, ..Known::default() };
+        Arc::new(Self { world: world.clone(), known: Mutex::new(known) })
+    }
+
+    /// The committed policy of a project.
+    pub fn policy(&self, project: &str) -> Option<Policy> {
+        self.known().policies.get(project).cloned()
+    }
+
+    /// Resources that are there now, with their values.
+    pub fn present(&self, kind: Kind) -> BTreeMap<String, String> {
+        let known = self.known();
+        let of_kind = known.histories.iter().filter(|((k, _), _)| *k == kind);
+        let there = of_kind.filter_map(|((_, name), history)| {
+            Some((name.clone(), history.last()?.value.clone()?))
+        });
+        there.collect()
+    }
+
+    /// Commits that changed a resource until now.
+    pub fn commits(&self) -> u64 {
+        self.known().commits
+    }
+
+    /// That the disks have exactly what was committed: nothing came or went unseen.
+    pub fn check_disks<'a>(&self, disks: impl Iterator<Item = &'a Arc<Disk>>) {
+        let mut found: BTreeMap<(Kind, String), BTreeSet<String>> = BTreeMap::new();
+        for disk in disks {
+            for (table, (name, _)) in disk.rows(|table| !table.is_internal()) {
+                let Some(kind) = Kind::of(&table.kind) else { continue };
+                found.entry((kind, name.to_string())).or_default().insert(region_of(disk));
+            }
+        }
+        let mut known = self.known().places.clone();
+        known.retain(|_, regions| !regions.is_empty());
+        if known != found {
+            self.world.fail(format!("the stores have {found:?}, but committed was {known:?}"));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blame(&self, found: Result<(), String>) {
+        if let Err(violation) = found {
+            self.world.fail(violation);
+        }
+    }
+}
+
+impl Witness for Judge {
+    fn committed(&self, disk: &Disk, _process: ProcessId, batch: &Batch) {
+        for write in &batch.writes {
+            let (key, row) = match write {
+                Write::Put { key, row, .. } => (key, Some(row)),
+                Write::Remove { key } => (key, None),
+                _ => continue,
+            };
+            if &*key.table.kind == "~ownership" {
+                let judged = self.known().row(disk, key, row);
+                self.world.note(format!("{}: row {} says {}", disk.name(), key.name, said(row)));
+                self.blame(judged);
+            }
+            let Some(kind) = Kind::of(&key.table.kind) else { continue };
+            if key.table.is_internal() {
+                continue;
+            }
+            let now = self.world.now();
+            let document = row.map(|row| decode(kind, row));
+            let told = document.as_ref().map_or("removed".to_owned(), |d| text(d, "value"));
+            self.world.note(format!("{}: {} is {told}", disk.name(), key.name));
+            let judged = self.known().write(disk, kind, &key.name, document, now);
+            self.blame(judged);
+        }
+    }
+}
+
+impl Known {
+    /// An ownership row was written.
+    fn row(&mut self, disk: &Disk, key: &Key, row: Option<&Row>) -> Result<(), String> {
+        let (deployment, name) = (disk.name().to_owned(), key.name.to_string());
+        let Some((_, epoch)) = row.and_then(claim) else {
+            return Err(format!(
+                "{deployment}: the ownership row {name} was removed or says nothing"
+            ));
+        };
+        match self.epochs.insert((deployment.clone(), name.clone()), epoch) {
+            Some(before) if before >= epoch => {
+                Err(format!("{deployment}: the epoch of {name} went from {before} to {epoch}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A resource was written or removed.
+    fn write(
+        &mut self,
+        disk: &Disk,
+        kind: Kind,
+        name: &str,
+        document: Option<DynamicMessage>,
+        now: Duration,
+    ) -> Result<(), String> {
+        self.commits += 1;
+        let region = region_of(disk);
+        let judged = self.one_writer(disk, kind, name, &region);
+        let value = document.as_ref().map(|document| text(document, "value"));
+        if let (Kind::Project, Some(document)) = (kind, &document) {
+            self.policies.insert(name.to_owned(), policy(document));
+        }
+        let at = (kind, name.to_owned());
+        let regions = self.places.entry(at.clone()).or_default();
+        match &value {
+            Some(_) => drop(regions.insert(region.clone())),
+            None => drop(regions.remove(&region)),
+        }
+        let in_two = regions.len() > 1;
+        let found_in = format!("{regions:?}");
+        self.histories.entry(at).or_default().push(State { since: now, region, value });
+        judged?;
+        match in_two {
+            true => Err(format!("S4: {name} is in the stores of {found_in}")),
+            false => Ok(()),
+        }
+    }
+
+    fn one_writer(
+        &mut self,
+        disk: &Disk,
+        kind: Kind,
+        name: &str,
+        region: &str,
+    ) -> Result<(), String> {
+        let spot = spot(name);
+        let key = Key { table: layout::common("~ownership"), name: spot.row.as_str().into() };
+        let claim = disk.row(&key).as_ref().and_then(claim);
+        if let Some((owner, epoch)) = &claim
+            && owner != region
+        {
+            return Err(format!(
+                "S4: {region} writes {name}, but its row says {owner:?} at epoch {epoch}"
+            ));
+        }
+        let owner = self.owner(kind, name, &spot)?;
+        if owner != region {
+            return Err(format!("S4: {region} writes {name}, which {owner} owns"));
+        }
+        let epoch = claim.map_or(1, |(_, epoch)| epoch);
+        let writers = (kind.service().to_owned(), spot.row.clone(), epoch);
+        let writer = self.writers.entry(writers).or_insert_with(|| region.to_owned());
+        match writer == region {
+            true => Ok(()),
+            false => {
+                Err(format!("S4: {region} writes {name} in epoch {epoch}, in which {writer} wrote"))
+            }
+        }
+    }
+
+    /// The owner by the policies that are committed.
+    fn owner(&self, kind: Kind, name: &str, spot: &Spot) -> Result<String, String> {
+        let Some(project) = &spot.project else {
+            let control = self.service_control.get(kind.service());
+            return control.cloned().ok_or_else(|| format!("{name} has no owner"));
+        };
+        let policy = self.policies.get(project);
+        let policy = policy.ok_or_else(|| format!("S4: {name} is under no project"))?;
+        match &spot.region {
+            None => Ok(policy.control.clone()),
+            Some(region) if policy.enabled.contains(region) => Ok(region.clone()),
+            Some(region) => Err(format!("S4: {name} is written, but {region} is not enabled")),
+        }
+    }
+}
+
+fn region_of(disk: &Disk) -> String {
+    let id: Option<DeploymentId> = disk.name().parse().ok();
+    id.map(|id| id.region.to_string()).unwrap_or_default()
+}
+
+fn spot(name: &str) -> Spot {
+    let parts: Vec<&str> = name.split('/').collect();
+    let project = (parts.len() > 2).then(|| parts[..2].join("/"));
+    let region = (parts.len() > 4).then(|| parts[3].to_owned());
+    let holder = project.clone().unwrap_or_default();
+    let row = match &region {
+        Some(region) => format!("{holder}|region/{region}"),
+        None => format!("{holder}|control"),
+    };
+    Spot { row, project, region }
+}
+
+fn claim(row: &Row) -> Option<(String, u64)> {
+    let owner = row.extract.field("owner")?;
+    let owner = String::from_utf8(owner.as_bytes().to_vec()).ok()?;
+    Some((owner, row.extract.field("epoch")?.as_number()?))
+}
+
+fn said(row: Option<&Row>) -> String {
+    match row.and_then(claim) {
+        Some((owner, epoch)) => format!("{owner:?} at epoch {epoch}"),
+        None => "nothing".to_owned(),
+    }
+}
+
+fn decode(kind: Kind, row: &Row) -> DynamicMessage {
+    let descriptor: MessageDescriptor = kind.resource(&registry(), "", "").descriptor();
+    DynamicMessage::decode(descriptor.clone(), row.body.as_ref())
+        .unwrap_or_else(|_| DynamicMessage::new(descriptor))
+}
+
+fn text(message: &DynamicMessage, field: &str) -> String {
+    let value = message.get_field_by_name(field);
+    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn policy(project: &DynamicMessage) -> Policy {
+    let Some(field) = project.get_field_by_name("multi_region_policy") else {
+        return Policy::default();
+    };
+    let Some(message) = field.as_message() else { return Policy::default() };
+    let enabled = message.get_field_by_name("enabled_regions");
+    let enabled = enabled.as_ref().and_then(|value| value.as_list()).unwrap_or_default();
+    let enabled = enabled.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect();
+    Policy { enabled, control: text(message, "default_control_region") }
+}
