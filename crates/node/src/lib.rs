@@ -6,7 +6,9 @@
 
 mod backoff;
 pub mod callers;
+pub mod environment;
 pub mod id;
+pub mod layering;
 pub mod identity;
 pub mod meta_client;
 pub mod mirror;

@@ -5,8 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bowline_base::{Reason, Status};
+
 use crate::id::DeploymentId;
 use crate::policy::Policy;
+
+/// Domain name of the service that keeps the registry; it is deployed in every region.
+pub const META: &str = "meta.goten.com";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Picture {
@@ -39,8 +44,12 @@ pub struct ServiceInfo {
 /// A resource type as it is registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceInfo {
+    /// `Devices`.
+    pub plural: Arc<str>,
     /// Newest first.
     pub versions: Vec<Arc<str>>,
+    /// Those of `versions` in which names have a region.
+    pub regional: BTreeSet<Arc<str>>,
 }
 
 /// A deployment as it is registered.
@@ -57,11 +66,70 @@ pub struct DeploymentInfo {
     pub is_disabled: bool,
     /// Raised when the deployment is declared gone; a call from an older one is refused.
     pub generation: u64,
+    /// Of the configuration that it was registered by.
+    pub config_generation: i32,
 }
 
 impl Picture {
     /// The regions in which a service is deployed, in order.
     pub fn regions_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
         self.deployments.keys().filter(move |id| &*id.service == service).map(|id| &id.region)
+    }
+
+    /// Whether `to` listens to `caller`, which has proved to be that deployment at `generation`.
+    ///
+    /// The meta service listens to deployments that nobody knows yet: that is how they get known.
+    ///
+    /// # Errors
+    /// `CALLER_REFUSED` if the caller is not registered, or was declared gone.
+    pub fn admits(
+        &self,
+        caller: &DeploymentId,
+        generation: u64,
+        to: &DeploymentId,
+    ) -> Result<(), Status> {
+        let refused = |message: String| Err(Status::new(Reason::CallerRefused, message));
+        match self.deployments.get(caller) {
+            None if &*to.service == META => Ok(()),
+            None => refused(format!("{caller} is not known to {to}")),
+            Some(info) if generation < info.generation => refused(format!(
+                "{caller} is at generation {generation}, registered is {}",
+                info.generation
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> Picture {
+        let info = DeploymentInfo { generation: 4, ..DeploymentInfo::default() };
+        let id = DeploymentId::new("devices.test", "eu");
+        Picture { deployments: [(id, Arc::new(info))].into(), ..Picture::default() }
+    }
+
+    #[test]
+    fn a_caller_of_an_older_generation_is_refused() {
+        let (caller, to) =
+            (DeploymentId::new("devices.test", "eu"), DeploymentId::new("iam.test", "eu"));
+        let status = picture().admits(&caller, 3, &to).unwrap_err();
+        assert_eq!(
+            status.to_string(),
+            "PERMISSION_DENIED (CALLER_REFUSED): devices.test@eu is at generation 3, registered is 4"
+        );
+        assert_eq!(picture().admits(&caller, 4, &to), Ok(()));
+        assert_eq!(picture().admits(&caller, 5, &to), Ok(()));
+    }
+
+    #[test]
+    fn only_the_meta_service_listens_to_unknown_callers() {
+        let caller = DeploymentId::new("devices.test", "us");
+        assert_eq!(picture().admits(&caller, 1, &DeploymentId::new(META, "eu")), Ok(()));
+        let status =
+            picture().admits(&caller, 1, &DeploymentId::new("iam.test", "eu")).unwrap_err();
+        assert_eq!(status.reason, Reason::CallerRefused);
     }
 }
