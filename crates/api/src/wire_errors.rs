@@ -7,12 +7,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bowline_base::{Code, Detail, FieldViolation, PreconditionViolation, Reason, Status};
+use bowline_base::{Detail, FieldViolation, PreconditionViolation, Reason, Status};
+pub use bowline_node::network::{ERROR_DOMAIN, tonic_code};
 use serde_json::{Value, json};
-use tonic_types::{ErrorDetails, StatusExt};
-
-/// `google.rpc.ErrorInfo.domain` of every error that Bowline itself makes.
-pub const ERROR_DOMAIN: &str = "bowline";
 
 /// Longest message, in bytes; the rest is cut.
 pub const MESSAGE_BYTES_MAX: usize = 1024;
@@ -32,12 +29,7 @@ const INTERNAL_MESSAGE: &str =
 /// Call it once per failed request: an internal error is logged here.
 pub fn to_tonic(status: &Status) -> tonic::Status {
     let status = public(status);
-    let metadata: std::collections::HashMap<_, _> = status.metadata.clone().into_iter().collect();
-    let mut details = ErrorDetails::with_error_info(status.reason.name(), ERROR_DOMAIN, metadata);
-    for detail in &status.details {
-        add_detail(&mut details, detail);
-    }
-    tonic::Status::with_error_details(tonic_code(status.code()), status.message.clone(), details)
+    bowline_node::network::to_tonic(&status)
 }
 
 /// The status as the JSON body of AIP-193, with `http_code` as its `error.code`.
@@ -58,28 +50,6 @@ pub fn to_json(status: &Status, http_code: u16) -> Value {
         "status": status.code().name(),
         "details": details,
     }})
-}
-
-/// gRPC's own type for a canonical code.
-pub fn tonic_code(code: Code) -> tonic::Code {
-    match code {
-        Code::Cancelled => tonic::Code::Cancelled,
-        Code::Unknown => tonic::Code::Unknown,
-        Code::InvalidArgument => tonic::Code::InvalidArgument,
-        Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
-        Code::NotFound => tonic::Code::NotFound,
-        Code::AlreadyExists => tonic::Code::AlreadyExists,
-        Code::PermissionDenied => tonic::Code::PermissionDenied,
-        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
-        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
-        Code::Aborted => tonic::Code::Aborted,
-        Code::OutOfRange => tonic::Code::OutOfRange,
-        Code::Unimplemented => tonic::Code::Unimplemented,
-        Code::Internal => tonic::Code::Internal,
-        Code::Unavailable => tonic::Code::Unavailable,
-        Code::DataLoss => tonic::Code::DataLoss,
-        Code::Unauthenticated => tonic::Code::Unauthenticated,
-    }
 }
 
 /// What a client may see of `status`, within the limits of this file.
@@ -136,27 +106,6 @@ fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", &text[..end]))
 }
 
-fn add_detail(details: &mut ErrorDetails, detail: &Detail) {
-    match detail {
-        Detail::BadRequest(violations) => {
-            for violation in violations {
-                details.add_bad_request_violation(&violation.field, &violation.description);
-            }
-        }
-        Detail::Precondition(violations) => {
-            for v in violations {
-                details.add_precondition_failure_violation(&v.kind, &v.subject, &v.description);
-            }
-        }
-        Detail::Resource { kind, name } => {
-            details.set_resource_info(kind, name, "", "");
-        }
-        Detail::Retry { after } => {
-            details.set_retry_info(Some(*after));
-        }
-    }
-}
-
 fn detail_json(detail: &Detail) -> Value {
     match detail {
         Detail::BadRequest(violations) => json!({
@@ -193,6 +142,8 @@ fn duration_text(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt;
+
     use super::*;
 
     fn bad_model() -> Status {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bowline_base::Status;
+use bowline_base::seams::BoxFuture;
+use bowline_base::{Seams, Status};
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::future::{Either, select};
+use futures::stream::{BoxStream, StreamExt};
 
 use crate::id::DeploymentId;
 
@@ -62,6 +64,9 @@ impl Call {
     }
 }
 
+/// Encoded messages of a stream, until it ends or fails.
+pub type Messages = BoxStream<'static, Result<Bytes, Status>>;
+
 /// What a deployment answered.
 pub enum Answer {
     Unary {
@@ -70,7 +75,7 @@ pub enum Answer {
         headers: Vec<(String, String)>,
     },
     /// Encoded responses; ends after the first error. Dropping it ends the call.
-    Stream(BoxStream<'static, Result<Bytes, Status>>),
+    Stream(Messages),
 }
 
 impl Answer {
@@ -110,6 +115,33 @@ pub fn unreachable(to: &DeploymentId, why: impl std::fmt::Display) -> Status {
     Status::new(bowline_base::Reason::Unavailable, format!("{to} cannot be reached: {why}"))
         .with_metadata("region", &*to.region)
         .with_metadata("service", &*to.service)
+}
+
+/// The same status; if it is the callee's `UNAVAILABLE`, with metadata `region` and `service`, as callers expect it.
+pub fn naming(to: &DeploymentId, status: Status) -> Status {
+    if status.reason != bowline_base::Reason::Unavailable || status.metadata.contains_key("region")
+    {
+        return status;
+    }
+    status.with_metadata("region", &*to.region).with_metadata("service", &*to.service)
+}
+
+/// `messages`, which end with `late` if the first one does not come within `time`.
+pub fn first_within(messages: Messages, seams: &Seams, time: Duration, late: Status) -> Messages {
+    type State = (Messages, Option<(BoxFuture<()>, Status)>);
+    let state: State = (messages, Some((seams.clock.sleep(time), late)));
+    let next = |(mut messages, timer): State| async move {
+        let Some((timer, late)) = timer else {
+            return messages.next().await.map(|message| (message, (messages, None)));
+        };
+        let first = match select(messages.next(), timer).await {
+            Either::Left((message, _)) => message?,
+            // What comes instead of the stream drops it, which ends the call.
+            Either::Right(_) => return Some((Err(late), (futures::stream::empty().boxed(), None))),
+        };
+        Some((first, (messages, None)))
+    };
+    futures::stream::unfold(state, next).boxed()
 }
 
 /// The span of one call between deployments.

@@ -17,7 +17,7 @@ use tonic::metadata::{AsciiMetadataKey, MetadataValue};
 use tonic::server::{Grpc, ServerStreamingService, UnaryService};
 use tonic::{Request, Response};
 
-use super::codec::BytesCodec;
+use super::BytesCodec;
 use crate::engine::Engine;
 use crate::handler::{Context, Handler, Reply};
 use crate::inward::{decode, no_method};
