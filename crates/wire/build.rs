@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use prost::Message;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+
 /// Packages whose Rust types are used; of what they import, only descriptors are needed.
-const PACKAGES: [&str; 3] = ["goten.types", "goten.meta.v1", "bowline.mixin.v1"];
+const PACKAGES: [&str; 3] = ["goten.types", "goten.meta.v1", MIXIN];
+const MIXIN: &str = "bowline.mixin.v1";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
@@ -11,8 +15,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(protos(&root)?)?;
-    prost_build::Config::new().compile_fds(compiler.file_descriptor_set())?;
+    let all = compiler.file_descriptor_set();
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("mixin.bin"), mixin(&all).encode_to_vec())?;
+    prost_build::Config::new().compile_fds(all)?;
     Ok(())
+}
+
+/// The files of the mixin, which import no others, without comments: servers find its methods by their descriptors.
+fn mixin(all: &FileDescriptorSet) -> FileDescriptorSet {
+    let files = all.file.iter().filter(|file| file.package() == MIXIN);
+    let bare = |file: &FileDescriptorProto| FileDescriptorProto {
+        source_code_info: None,
+        ..file.clone()
+    };
+    FileDescriptorSet { file: files.map(bare).collect() }
 }
 
 /// The files of the packages, by folder: a package's folder is its name.

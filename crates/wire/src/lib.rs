@@ -32,6 +32,13 @@ pub mod bowline {
         pub mod v1 {
             //! `bowline.mixin.v1`: what deployments ask of each other about resources.
             include!(concat!(env!("OUT_DIR"), "/bowline.mixin.v1.rs"));
+
+            /// The same protos as an encoded `google.protobuf.FileDescriptorSet`, without comments.
+            pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mixin.bin"));
+
+            /// `ReleaseOwnership`, in every deployment.
+            pub const RELEASE_OWNERSHIP: &str =
+                "/bowline.mixin.v1.ResourceShadowService/ReleaseOwnership";
         }
     }
 }
