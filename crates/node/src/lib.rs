@@ -20,6 +20,7 @@ pub mod picture;
 pub mod place;
 pub mod policies;
 pub mod policy;
+pub mod upgrade_state;
 
 pub use callers::{Callers, Identified};
 pub use id::DeploymentId;
