@@ -13,6 +13,8 @@ mod follow;
 mod method;
 mod source;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -151,7 +153,8 @@ impl<T: PartialEq + Send + Sync + 'static> Mirror<T> {
         let _ = version.wait_for(|_| self.is_complete()).await;
     }
 
-    /// A number that grows whenever an entry changed, came or went, or [`Mirror::is_complete`] changed.
+    /// A number that grows whenever an entry changed, came or went, or [`Mirror::is_complete`] or
+    /// [`Mirror::is_truncated`] changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.version.subscribe()
     }

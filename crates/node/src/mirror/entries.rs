@@ -63,8 +63,8 @@ impl<T: PartialEq> Entries<T> {
             if !self.is_truncated {
                 tracing::error!(max, %name, "a mirror is full; what comes beyond is left out");
             }
-            self.is_truncated = true;
-            return false;
+            // That is news once.
+            return !std::mem::replace(&mut self.is_truncated, true);
         }
         self.stamp += 1;
         let stamp = self.stamp;
