@@ -5,6 +5,7 @@
 //! a whole run. Start at [`World`].
 
 pub mod disk;
+pub mod fleet;
 pub mod judge;
 pub mod network;
 mod seams;
@@ -14,5 +15,7 @@ pub mod trace;
 pub mod world;
 
 pub use disk::{Disk, DiskFaults};
+pub use judge::Judge;
 pub use network::{Deliver, Network, NetworkFaults};
+pub use trace::Trace;
 pub use world::{Ended, ProcessId, World};

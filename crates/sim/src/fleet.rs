@@ -1,0 +1,233 @@
+//! A fleet in a world: a process per region with the real engine over simulated disks and lines, as a program assembles it.
+//!
+//! What a fleet knows of itself (the picture) is handed to processes by the world, as late and as old as it likes. `client`
+//! is how requests get in.
+
+pub mod client;
+mod door;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bowline_api::engine::{Engine, Parts};
+use bowline_api::limits::Limits;
+use bowline_api::routing::Routing;
+use bowline_node::picture::{DeploymentInfo, ServiceInfo};
+use bowline_node::{DeploymentId, Picture, Policy, PolicyStore, PolicyStoreParts};
+use bowline_store::Backend;
+use tokio::sync::watch;
+
+use crate::disk::{Disk, DiskFaults};
+use crate::judge::Judge;
+use crate::network::Network;
+use crate::services::{DEVICES, IAM, registry};
+use crate::world::{ProcessId, World};
+use door::{Door, Served};
+
+/// The services of the fleet.
+pub const SERVICES: [&str; 2] = [IAM, DEVICES];
+
+/// What goes wrong on purpose, so that it is known that the judge would see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Commits do not depend on ownership rows.
+    pub no_ownership_condition: bool,
+    /// Answers to requests with ids are not kept.
+    pub no_request_ids: bool,
+    /// Commits of processes that were given up still count.
+    pub no_owner_check: bool,
+}
+
+/// A fleet; see the module's header.
+pub struct Fleet {
+    pub world: World,
+    pub network: Network,
+    pub judge: Arc<Judge>,
+    regions: Vec<String>,
+    disks: BTreeMap<DeploymentId, Arc<Disk>>,
+    running: Mutex<BTreeMap<String, Running>>,
+    picture: Mutex<Arc<Picture>>,
+}
+
+/// What runs in a region.
+struct Running {
+    process: ProcessId,
+    engine: Arc<Engine>,
+    picture: watch::Sender<Arc<Picture>>,
+}
+
+impl Fleet {
+    /// A fleet of all services in all `regions`, nothing running yet; the first region is in control of what is under no
+    /// project.
+    pub fn new(world: &World, regions: &[&str]) -> Arc<Self> {
+        let control = regions.first().copied().unwrap_or_default();
+        let controls = SERVICES.iter().map(|s| ((*s).to_owned(), control.to_owned())).collect();
+        let judge = Judge::new(world, controls);
+        let picture = picture(regions, control);
+        let disks = picture.deployments.keys().map(|id| {
+            let disk = Disk::new(world, id.to_string(), Some(judge.clone()));
+            (id.clone(), disk)
+        });
+        Arc::new(Self {
+            world: world.clone(),
+            network: Network::new(world),
+            regions: regions.iter().map(|region| (*region).to_owned()).collect(),
+            disks: disks.collect(),
+            judge,
+            running: Mutex::default(),
+            picture: Mutex::new(Arc::new(picture)),
+        })
+    }
+
+    pub fn regions(&self) -> &[String] {
+        &self.regions
+    }
+
+    pub fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
+        self.disks.values()
+    }
+
+    pub fn set_disk_faults(&self, faults: DiskFaults) {
+        self.disks.values().for_each(|disk| disk.set_faults(faults));
+    }
+
+    /// Starts the process of a region, in place of the one that runs there.
+    pub fn start(&self, region: &str) {
+        self.crash(region);
+        let process = self.world.start_process(region);
+        let (picture, known) = watch::channel(self.picture());
+        let engine = self.engine(region, process, known);
+        let served: Vec<_> = SERVICES.iter().map(|s| DeploymentId::new(*s, region)).collect();
+        let door = Arc::new(Door { engine: engine.clone() });
+        for id in served {
+            self.network.listen(id, region, process, door.clone());
+        }
+        self.running().insert(region.to_owned(), Running { process, engine, picture });
+        self.world.note(format!("{region}: started"));
+    }
+
+    pub fn start_all(&self) {
+        self.regions.iter().for_each(|region| self.start(region));
+    }
+
+    /// Ends the process of a region at once; its disks stay.
+    pub fn crash(&self, region: &str) {
+        let gone = self.running().remove(region);
+        if let Some(gone) = gone {
+            self.world.note(format!("{region}: crashed"));
+            self.world.crash(gone.process);
+        }
+    }
+
+    pub fn is_running(&self, region: &str) -> bool {
+        self.running().contains_key(region)
+    }
+
+    /// Stops the process of a region from going on.
+    pub fn pause(&self, region: &str) {
+        if let Some(process) = self.process(region) {
+            self.world.note(format!("{region}: paused"));
+            self.world.pause(process);
+        }
+    }
+
+    pub fn resume(&self, region: &str) {
+        if let Some(process) = self.process(region) {
+            self.world.note(format!("{region}: goes on"));
+            self.world.resume(process);
+        }
+    }
+
+    /// Makes the wall clock of a region's process jump.
+    pub fn jump_clock(&self, region: &str, millis: i64) {
+        if let Some(process) = self.process(region) {
+            self.world.note(format!("{region}: the clock jumps by {millis} ms"));
+            self.world.jump_clock(process, millis);
+        }
+    }
+
+    /// Changes the picture; who is told of it is another matter: see [`Fleet::tell`].
+    pub fn redraw(&self, change: impl FnOnce(&mut Picture)) {
+        let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut picture));
+    }
+
+    /// Shows a region the picture as it is now.
+    pub fn tell(&self, region: &str) {
+        let picture = self.picture();
+        if let Some(running) = self.running().get(region) {
+            running.picture.send_replace(picture);
+        }
+    }
+
+    fn engine(
+        &self,
+        region: &str,
+        process: ProcessId,
+        picture: watch::Receiver<Arc<Picture>>,
+    ) -> Arc<Engine> {
+        let seams = self.world.seams(process);
+        let peers = self.network.line(region, Arc::new(door::proof));
+        let owners = PolicyStore::start(PolicyStoreParts {
+            region: region.into(),
+            services: SERVICES.iter().map(|service| (*service).into()).collect(),
+            registry: registry(),
+            picture: picture.clone(),
+            peers: peers.clone(),
+            seams: seams.clone(),
+        });
+        let routing = Routing { region: region.into(), owners, peers, picture };
+        let parts = Parts {
+            registry: registry(),
+            limits: Limits::default(),
+            seams,
+            backends: self.backends(region, process),
+            actions: HashMap::new(),
+            hooks: HashMap::new(),
+            routing: Some(Arc::new(routing)),
+            callers: Some(Arc::new(Served { region: region.to_owned() })),
+        };
+        Engine::start(parts).expect("the registry has a disk for each service")
+    }
+
+    fn backends(&self, region: &str, process: ProcessId) -> HashMap<String, Arc<dyn Backend>> {
+        let here = self.disks.iter().filter(|(id, _)| &*id.region == region);
+        here.map(|(id, disk)| (id.service.to_string(), disk.mount(process))).collect()
+    }
+
+    fn process(&self, region: &str) -> Option<ProcessId> {
+        self.running().get(region).map(|running| running.process)
+    }
+
+    fn picture(&self) -> Arc<Picture> {
+        self.picture.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn picture(regions: &[&str], control: &str) -> Picture {
+    let mut picture = Picture::default();
+    picture.regions = regions.iter().map(|region| (*region).into()).collect();
+    for service in SERVICES {
+        let policy = Policy::new(control, regions.iter().copied());
+        let info = ServiceInfo {
+            versions: vec!["v1".into()],
+            policy,
+            generation: 1,
+            ..ServiceInfo::default()
+        };
+        picture.services.insert(service.into(), Arc::new(info));
+        for region in regions {
+            let info = DeploymentInfo {
+                current_version: "v1".into(),
+                generation: 1,
+                ..DeploymentInfo::default()
+            };
+            picture.deployments.insert(DeploymentId::new(service, *region), Arc::new(info));
+        }
+    }
+    picture
+}
