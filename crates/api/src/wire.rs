@@ -2,7 +2,7 @@
 //!
 //! Only what the engine needs: varints, length-delimited fields, and a scan over the top level of a message.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use prost_reflect::FieldDescriptor;
 
@@ -64,6 +64,56 @@ fn take_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
+/// The value of a field, as far as the engine looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Varint(u64),
+    /// A slice of the message.
+    Bytes(Bytes),
+    /// Fixed-width numbers.
+    Other,
+}
+
+/// The fields at the top level of a message, with their tags; `None`, and then nothing more, where it is malformed.
+pub(crate) fn fields(message: &Bytes) -> impl Iterator<Item = Option<(u32, Field)>> {
+    let mut rest = message.clone();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let field = take_field(&mut rest);
+        if field.is_none() {
+            rest.clear();
+        }
+        Some(field)
+    })
+}
+
+fn take_field(rest: &mut Bytes) -> Option<(u32, Field)> {
+    let number = |rest: &mut Bytes| {
+        let (value, after) = take_varint(rest)?;
+        let len = rest.len() - after.len();
+        rest.advance(len);
+        Some(value)
+    };
+    let key = number(rest)?;
+    let tag = u32::try_from(key >> 3).ok()?;
+    let field = match key & 7 {
+        0 => Field::Varint(number(rest)?),
+        1 | 5 => {
+            let len = if key & 7 == 1 { 8 } else { 4 };
+            (rest.len() >= len).then(|| rest.advance(len))?;
+            Field::Other
+        }
+        2 => {
+            let len = usize::try_from(number(rest)?).ok()?;
+            (rest.len() >= len).then(|| Field::Bytes(rest.split_to(len)))?
+        }
+        _ => return None,
+    };
+    Some((tag, field))
+}
+
 /// Freezes what a closure wrote.
 pub(crate) fn build(capacity: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut buffer = BytesMut::with_capacity(capacity);
@@ -90,6 +140,23 @@ mod tests {
     }
 
     #[test]
+    fn the_fields_of_a_message_are_found_without_decoding_it() {
+        let message = build(32, |b| {
+            put_bytes(b, 1, b"one");
+            put_varint(b, 9, -1);
+            b.put_slice(&[0x1d, 0, 0, 0, 0]);
+        });
+        let found: Vec<_> = fields(&message).collect();
+        let one = Field::Bytes(Bytes::from_static(b"one"));
+        assert_eq!(
+            found,
+            [Some((1, one)), Some((9, Field::Varint(u64::MAX))), Some((3, Field::Other))]
+        );
+        let cut = message.slice(..message.len() - 1);
+        assert_eq!(fields(&cut).last(), Some(None));
+    }
+
+    #[test]
     fn field_lengths_match_what_is_written() {
         for len in [0usize, 1, 127, 128, 20_000] {
             let bytes = build(0, |b| put_bytes(b, 20, &vec![1; len]));
@@ -101,6 +168,8 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>, tag in 1u32..100) {
             let _ = only_text(&bytes, tag);
+            let bytes = Bytes::from(bytes);
+            assert!(fields(&bytes).count() <= bytes.len());
         }
     }
 }

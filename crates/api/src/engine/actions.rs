@@ -12,6 +12,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 use super::Engine;
 use super::request::{Edit, Request};
 use crate::handler::{Context, Handler, Reply};
+use crate::routing::hop::begun_anew;
 
 /// A call of an action.
 pub struct ActionRequest {
@@ -51,7 +52,7 @@ impl ActionRequest {
         path: &str,
         request: DynamicMessage,
     ) -> Result<DynamicMessage, Status> {
-        self.engine.call_unary(path, request, self.context.clone()).await
+        self.engine.call_unary(path, request, begun_anew(&self.context)).await
     }
 
     /// Changes a resource that this node owns, in code: reads it, lets `edit` change it, and writes it; starts over if

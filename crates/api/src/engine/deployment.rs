@@ -1,12 +1,12 @@
 //! One service's running part of the engine: its backend, the reader of its change log, its types, this process in it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_base::{Seams, Status, chain};
 use bowline_store::incarnation::{Incarnation, Turn};
 use bowline_store::upkeep::{Keeps, READABLE};
-use bowline_store::{Backend, Table};
+use bowline_store::{Backend, Position, Table};
 
 use super::shape::Shape;
 use super::{errors, upkeep};
@@ -20,6 +20,8 @@ pub struct Deployment {
     pub(crate) hub: Arc<Hub>,
     pub(crate) incarnation: Arc<Incarnation>,
     pub(crate) shapes: HashMap<Table, Arc<Shape>>,
+    /// The newest commit of this process.
+    committed: Mutex<Position>,
 }
 
 impl Deployment {
@@ -33,8 +35,14 @@ impl Deployment {
         let hub = Hub::start(backend.clone(), seams, limits.watch_queue_max);
         let keeps = keeps(&shapes, backend.wants_readable());
         let incarnation = Incarnation::new(backend.clone(), seams.clone(), keeps);
-        let deployment =
-            Arc::new(Self { service: service.into(), backend, hub, incarnation, shapes });
+        let deployment = Arc::new(Self {
+            service: service.into(),
+            backend,
+            hub,
+            incarnation,
+            shapes,
+            committed: Mutex::default(),
+        });
         upkeep::start(&deployment, seams);
         deployment
     }
@@ -42,6 +50,19 @@ impl Deployment {
     /// Begins a save, before anything is read for it.
     pub(crate) async fn begin(&self) -> Result<Turn, Status> {
         self.incarnation.begin().await.map_err(|error| errors::commit(&error))
+    }
+
+    /// Remembers that this process has committed at `position`.
+    pub(crate) fn note_commit(&self, position: Position) {
+        let mut newest = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = position.max(*newest);
+    }
+
+    /// A position that is not before any commit of this process.
+    pub(crate) fn written(&self) -> Position {
+        let newest = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A commit that changed nothing noted none of its own; what it found is in the store's head.
+        newest.max(*self.backend.head().borrow())
     }
 
     /// Takes this process out of the store and closes it.

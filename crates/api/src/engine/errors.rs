@@ -46,6 +46,11 @@ pub(crate) fn no_handler(method: &Method) -> Status {
     Status::new(Reason::MethodNotImplemented, message)
 }
 
+/// A write came where only reads are answered.
+pub(crate) fn no_write() -> Status {
+    Status::new(Reason::Internal, "a write was taken for a read")
+}
+
 /// Turns a store failure into a status, and logs it where it is handled: here.
 pub(crate) fn store(error: &StoreError) -> Status {
     match error {

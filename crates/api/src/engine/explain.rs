@@ -51,6 +51,11 @@ impl Explain {
         Self(is_wanted.then(Arc::default))
     }
 
+    /// Whether the client asked for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn tell(&self, explained: &Explained) {
         if let Some(place) = &self.0 {
             let text = serde_json::to_string(explained).unwrap_or_default();

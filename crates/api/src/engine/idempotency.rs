@@ -100,7 +100,10 @@ impl Engine {
             return Ok(Outcome::Committed);
         }
         match turn.commit(batch).await {
-            Ok(_) => Ok(Outcome::Committed),
+            Ok(position) => {
+                route.deployment.note_commit(position);
+                Ok(Outcome::Committed)
+            }
             // Ids are made anew with every attempt, and this process registers anew if it was taken for dead.
             Err(TurnError::Lost | TurnError::Commit(CommitError::IdTaken { .. })) => {
                 Ok(Outcome::Lost)

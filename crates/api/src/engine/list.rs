@@ -4,16 +4,19 @@
 //! neither repeat nor skip a row that was there all the time, and the next page may be read in another way. Which ways there
 //! are is in `plan`, how they are followed in `race`.
 
-use bowline_base::{Reason, Status};
+use std::sync::Arc;
+
+use bowline_base::Status;
 use bowline_schema::model::Response;
 use bytes::{Bytes, BytesMut};
 
-use super::page::{Page, PageQuery};
+use super::page::PageRow;
 use super::request::Request;
 use super::select::Selection;
 use super::sink::Count;
 use super::{Engine, Route};
 use crate::handler::Context;
+use crate::routing::hop::Hop;
 use crate::wire;
 
 impl Engine {
@@ -23,6 +26,9 @@ impl Engine {
         request: Request<'_>,
         context: &Context,
     ) -> Result<Bytes, Status> {
+        if Hop::of(context) == Hop::Part {
+            return self.list_part(route, &request).await;
+        }
         let selection = Selection::of_collection(&route.resource.ty, &request, &self.limits)?;
         let query = self.page_query(route, &request, self.limits.page_size_max)?;
         let mut page = self.read_page(route, &selection, &query).await?;
@@ -32,32 +38,48 @@ impl Engine {
             None
         };
         context.explain.tell(&page.explained);
-        respond(route, &query, &page, count)
+        let tokens = query.tokens(&page);
+        Ok(respond(route, &Answer { rows: &page.rows, tokens, count, unreachable: Vec::new() }))
     }
 }
 
-fn respond(
-    route: &Route,
-    query: &PageQuery,
-    page: &Page,
-    count: Option<Count>,
-) -> Result<Bytes, Status> {
-    let Response::List { items, next_page_token, prev_page_token, total, current_offset, .. } =
-        &route.binding.response
+/// What a list answers.
+pub(crate) struct Answer<'a> {
+    pub(crate) rows: &'a [PageRow],
+    /// Of the previous and the next page; empty where there is none.
+    pub(crate) tokens: (String, String),
+    pub(crate) count: Option<Count>,
+    /// Regions that could not be asked.
+    pub(crate) unreachable: Vec<Arc<str>>,
+}
+
+/// The encoded response; nothing if the method's response is not one of a list, which its binding rules out.
+pub(crate) fn respond(route: &Route, answer: &Answer<'_>) -> Bytes {
+    let Response::List {
+        items,
+        next_page_token,
+        prev_page_token,
+        total,
+        current_offset,
+        unreachable,
+    } = &route.binding.response
     else {
-        return Err(Status::new(Reason::Internal, "not the response of a list"));
+        return Bytes::new();
     };
-    let rows = page.rows.iter().map(|row| wire::field_len(items.number(), row.body.len()));
+    let rows = answer.rows.iter().map(|row| wire::field_len(items.number(), row.body.len()));
     let mut buffer = BytesMut::with_capacity(rows.sum::<usize>() + 128);
-    for row in &page.rows {
+    for row in answer.rows {
         wire::put_bytes(&mut buffer, items.number(), &row.body);
     }
-    let (previous, next) = query.tokens(page);
-    wire::put_text(&mut buffer, next_page_token, &next);
-    wire::put_text(&mut buffer, prev_page_token, &previous);
-    if let Some(count) = count {
+    let (previous, next) = &answer.tokens;
+    wire::put_text(&mut buffer, next_page_token, next);
+    wire::put_text(&mut buffer, prev_page_token, previous);
+    if let Some(count) = answer.count {
         wire::put_number(&mut buffer, total, count.total);
         wire::put_number(&mut buffer, current_offset, count.before);
     }
-    Ok(buffer.freeze())
+    for region in &answer.unreachable {
+        wire::put_text(&mut buffer, unreachable, region);
+    }
+    buffer.freeze()
 }

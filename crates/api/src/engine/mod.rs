@@ -10,7 +10,7 @@ pub(crate) mod errors;
 pub mod explain;
 mod hooks;
 mod idempotency;
-mod list;
+pub(crate) mod list;
 mod new_name;
 pub(crate) mod page;
 mod plan;
@@ -22,8 +22,9 @@ mod respond;
 mod rows;
 mod save;
 pub(crate) mod select;
+mod served;
 mod shape;
-mod sink;
+pub(crate) mod sink;
 mod sweep;
 mod upkeep;
 mod validate;
@@ -76,10 +77,11 @@ pub struct Engine {
 
 /// What an engine is made of.
 pub struct Parts {
+    /// All services that are known. With `routing`, those without a backend are served elsewhere.
     pub registry: Arc<Registry>,
     pub limits: Limits,
     pub seams: Seams,
-    /// One per service of the registry, by its name.
+    /// One per service that is served, by its name.
     pub backends: HashMap<String, Arc<dyn Backend>>,
     /// By method path, `/package.Service/Method`.
     pub actions: HashMap<String, Arc<dyn Action>>,
@@ -96,7 +98,11 @@ impl Engine {
     ///
     /// # Errors
     /// A service has no backend, or an action is registered for a path that no action method has.
-    pub fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+    pub fn start(mut parts: Parts) -> Result<Arc<Self>, StartError> {
+        let shapes = shapes(&parts.registry, parts.routing.is_some());
+        if parts.routing.is_some() {
+            parts.registry = served::served(&parts.registry, &parts.backends);
+        }
         for path in parts.actions.keys() {
             check_action(&parts.registry, path)?;
         }
@@ -105,7 +111,6 @@ impl Engine {
                 return Err(StartError::NoSuchKind { kind: kind.clone() });
             }
         }
-        let shapes = shapes(&parts.registry, parts.routing.is_some());
         let deployments = start_deployments(&parts, &shapes)?;
         let routes = routes(&parts.registry, &deployments, &shapes);
         let watches = Watches::new(parts.limits.watches_per_client_max);
@@ -176,18 +181,48 @@ impl Engine {
 
     async fn call_standard(
         self: &Arc<Self>,
+        method: &Arc<Method>,
+        route: &Arc<Route>,
+        message: DynamicMessage,
+        context: Context,
+    ) -> Result<Reply, Status> {
+        match &self.routing {
+            None => self.call_here(route, message, context).await,
+            Some(routing) => self.call_routed(routing, method, route, message, context).await,
+        }
+    }
+
+    /// Answers a standard request from this deployment.
+    pub(crate) async fn call_here(
+        self: &Arc<Self>,
         route: &Arc<Route>,
         message: DynamicMessage,
         context: Context,
     ) -> Result<Reply, Status> {
         let request = Request::new(&route.binding, message);
+        let answer = match route.binding.verb {
+            Verb::Create => self.create(route, request).await,
+            Verb::Update => self.update(route, request).await,
+            Verb::Delete => self.delete(route, request).await,
+            _ => return self.read_here(route, request, context).await,
+        };
+        let answer = answer?;
+        self.tell_position(&route.deployment, &context);
+        Ok(Reply::Unary(answer))
+    }
+
+    async fn read_here(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        request: Request<'_>,
+        context: Context,
+    ) -> Result<Reply, Status> {
+        self.await_position(&route.deployment, &context).await?;
         match route.binding.verb {
             Verb::Get => self.get(route, request).await.map(Reply::Unary),
             Verb::BatchGet => self.batch_get(route, request).await.map(Reply::Unary),
             Verb::List => self.list(route, request, &context).await.map(Reply::Unary),
-            Verb::Create => self.create(route, request).await.map(Reply::Unary),
-            Verb::Update => self.update(route, request).await.map(Reply::Unary),
-            Verb::Delete => self.delete(route, request).await.map(Reply::Unary),
+            Verb::Create | Verb::Update | Verb::Delete => Err(errors::no_write()),
             Verb::WatchOne => self.watch_one(route, request, &context).await.map(Reply::Stream),
             Verb::Watch => self.watch(route, request, &context).await.map(Reply::Stream),
         }
@@ -221,6 +256,12 @@ impl Handler for Arc<Engine> {
         context: Context,
     ) -> Result<Reply, Status> {
         if let Some(action) = self.actions.get(&method.path) {
+            if let Some(routing) = &self.routing
+                && let Some(answer) =
+                    self.call_action_routed(routing, method, &request, &context).await
+            {
+                return answer;
+            }
             let request =
                 ActionRequest::new(self.clone(), method.clone(), request, context.clone());
             return self.within_deadline(&context, action.call(request)).await;
@@ -229,9 +270,9 @@ impl Handler for Arc<Engine> {
             return Err(errors::no_handler(method));
         };
         if matches!(route.binding.verb, Verb::Watch | Verb::WatchOne) {
-            return self.call_standard(route, request, context).await;
+            return self.call_standard(method, route, request, context).await;
         }
-        self.within_deadline(&context.clone(), self.call_standard(route, request, context)).await
+        self.within_deadline(&context.clone(), self.call_standard(method, route, request, context)).await
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::explain::Explained;
 use super::request::{Request, field_name};
 use super::{Engine, Route};
+use crate::routing::token::PageOf;
 
 /// Which page of which list.
 pub(crate) struct PageQuery {
@@ -40,6 +41,14 @@ pub(crate) struct Page {
     pub(crate) explained: Explained,
 }
 
+impl Page {
+    /// A page that was put together of several stores' rows, so that it is of no one position.
+    pub(crate) fn merged(rows: Vec<PageRow>, has_more: bool) -> Self {
+        let (position, explained) = (Position::default(), Explained::default());
+        Self { rows, has_more, position, explained }
+    }
+}
+
 impl Engine {
     /// Reads order, size and token of a list or a stateful watch.
     pub(crate) fn page_query(
@@ -62,7 +71,8 @@ impl Engine {
             &request.text(&fields.filter),
             &text,
         ]);
-        let (cursor, direction) = cursor(&request.text(&fields.page_token), hash)?;
+        let token = PageOf::decode(&request.text(&fields.page_token)).token;
+        let (cursor, direction) = cursor(&token, hash)?;
         let size = page_size(request, self.limits.page_size_default, size_max)?;
         Ok(PageQuery { order, cursor, direction, size, hash })
     }

@@ -40,7 +40,7 @@ pub(crate) struct Collected {
 }
 
 /// How many rows the list has in all, and how many lie before the page.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
     pub(crate) total: i64,
     pub(crate) before: i64,

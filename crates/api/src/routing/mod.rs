@@ -3,11 +3,25 @@
 //! Any region takes any request. What has one owner goes to it, in at most one hop; what can be in several regions is
 //! asked of all of them and merged. Without [`Routing`] an engine is alone, and nothing here runs.
 
+mod action;
+mod batch;
+mod call;
+mod consistency;
+mod forward;
+pub(crate) mod hop;
+mod list;
+mod merge;
+mod part;
+mod plan;
+mod target;
+pub(crate) mod token;
+mod watch;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bowline_node::{DeploymentId, Owners, Peers, Picture};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
 /// What an engine needs to know of other deployments.
 #[derive(Clone)]
@@ -19,13 +33,24 @@ pub struct Routing {
     /// The way to other deployments.
     pub peers: Arc<dyn Peers>,
     /// Which deployments there are.
-    pub picture: watch::Receiver<Arc<Picture>>,
+    pub picture: Receiver<Arc<Picture>>,
 }
 
 impl Routing {
     /// This engine's deployment of `service`.
     pub fn me(&self, service: &str) -> DeploymentId {
         DeploymentId::new(service, self.region.clone())
+    }
+
+    /// Whether the service is deployed in the region.
+    pub(crate) fn is_deployed(&self, service: &str, region: &str) -> bool {
+        region == &*self.region
+            || self.picture.borrow().deployments.contains_key(&DeploymentId::new(service, region))
+    }
+
+    /// Whether nothing is to be sent to a deployment.
+    pub(crate) fn is_disabled(&self, id: &DeploymentId) -> bool {
+        self.picture.borrow().deployments.get(id).is_some_and(|info| info.is_disabled)
     }
 }
 

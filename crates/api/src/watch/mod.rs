@@ -17,3 +17,4 @@ mod stateless;
 
 pub(crate) use hub::Hub;
 pub(crate) use registry::Watches;
+pub(crate) use stateless::closing;

@@ -72,7 +72,7 @@ impl One {
             is_due: true,
             is_there: false,
             is_over: false,
-            _open: engine.watches.open(&context.client)?,
+            _open: engine.watches.open(context)?,
         })
     }
 

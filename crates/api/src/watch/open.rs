@@ -62,7 +62,7 @@ impl Engine {
         let chunk = chunk_size(request, self.limits.watch_chunk_max)?;
         let start = self.start_of(route, request, query_hash).await?;
         let shape = shape_of(route)?;
-        let open = self.watches.open(&context.client)?;
+        let open = self.watches.open(context)?;
         let from = match start {
             Start::After(position) => position,
             Start::Snapshot | Start::Reset => *route.deployment.backend.head().borrow(),

@@ -63,7 +63,7 @@ impl Stateful {
             feed: open::feed(engine, route, &selection, head),
             chunk: open::chunk_size(request, limits.watch_chunk_max)?,
             shape: open::shape_of(route)?,
-            _open: engine.watches.open(&context.client)?,
+            _open: engine.watches.open(context)?,
             engine: engine.clone(),
             route: route.clone(),
             selection,

@@ -164,6 +164,6 @@ impl Stateless {
 }
 
 /// The end of a stream because the node stops: clients come back with their token.
-pub(super) fn closing() -> Status {
+pub(crate) fn closing() -> Status {
     Status::new(Reason::Unavailable, "the server is stopping; resume the watch with its last token")
 }

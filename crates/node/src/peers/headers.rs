@@ -8,6 +8,8 @@ pub const CALLER: &str = "bowline-caller";
 pub const FORWARDED: &str = "bowline-forwarded";
 /// `1`: answer from this deployment alone. Only from deployments.
 pub const LOCAL: &str = "bowline-local";
+/// `1`, beside [`LOCAL`]: answer with rows and their places in the list, to be merged. Only from deployments.
+pub const PART: &str = "bowline-part";
 /// Of answers: what a write has made true. Of requests: what a read must not be older than.
 pub const CONSISTENCY_TOKEN: &str = "bowline-consistency-token";
 /// Of answers: regions that a list could not ask, with commas between.
@@ -23,8 +25,16 @@ pub const CACHE_CONTROL: &str = "cache-control";
 pub const AUTHORIZATION: &str = "authorization";
 
 /// Request headers that the engine is told; the ones of [`DEPLOYMENTS_ONLY`] are refused from anybody else.
-pub const KEPT: [&str; 7] =
-    [AUTHORIZATION, CACHE_CONTROL, TRACEPARENT, REQUEST_ID, FORWARDED, LOCAL, CONSISTENCY_TOKEN];
+pub const KEPT: [&str; 8] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    TRACEPARENT,
+    REQUEST_ID,
+    FORWARDED,
+    LOCAL,
+    PART,
+    CONSISTENCY_TOKEN,
+];
 
 /// Request headers that only identified deployments may send.
-pub const DEPLOYMENTS_ONLY: [&str; 2] = [FORWARDED, LOCAL];
+pub const DEPLOYMENTS_ONLY: [&str; 3] = [FORWARDED, LOCAL, PART];
