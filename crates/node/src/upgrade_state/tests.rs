@@ -128,14 +128,14 @@ fn notices_that_do_not_fit_are_refused() {
     let before = deployment.clone();
     let other = UpgradeError::OtherShardCount { registered: 5, told: 6 };
     assert_eq!(notify_shards(&mut deployment, &notice(0..1, true, 6)), Err(other));
-    for (range, field) in [
-        (2..2, "shards_from"),
-        (3..2, "shards_from"),
-        (-1..2, "shards_from"),
-        (0..6, "shards_to"),
-        (0..i64::MAX, "shards_to"),
+    for (from, to, field) in [
+        (2, 2, "shards_from"),
+        (3, 2, "shards_from"),
+        (-1, 2, "shards_from"),
+        (0, 6, "shards_to"),
+        (0, i64::MAX, "shards_to"),
     ] {
-        let error = notify_shards(&mut deployment, &notice(range, true, 5)).unwrap_err();
+        let error = notify_shards(&mut deployment, &notice(from..to, true, 5)).unwrap_err();
         assert_eq!(error.field(), Some(field));
     }
     assert_eq!(deployment, before);
