@@ -11,6 +11,7 @@
 //!
 //! Assembly happens in [`node`], the only place that names concrete parts. The command line is in `cli` of the binary.
 
+pub mod meta;
 pub mod node;
 pub mod storage;
 
