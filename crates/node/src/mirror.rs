@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -153,8 +154,8 @@ impl<T: PartialEq + Send + Sync + 'static> Mirror<T> {
         let _ = version.wait_for(|_| self.is_complete()).await;
     }
 
-    /// A number that grows whenever an entry changed, came or went, or [`Mirror::is_complete`] or
-    /// [`Mirror::is_truncated`] changed.
+    /// A number that grows whenever an entry changed, came or went, a source became current or unreachable, or
+    /// [`Mirror::is_complete`] or [`Mirror::is_truncated`] changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.version.subscribe()
     }
@@ -202,8 +203,10 @@ impl<T> Shared<T> {
 
     fn health(&self, source: &DeploymentId, change: impl FnOnce(&mut SourceHealth)) {
         self.change(|state| {
-            state.health.get_mut(source).map(change);
-            false
+            let Some(health) = state.health.get_mut(source) else { return false };
+            let before = discriminant(&health.state);
+            change(health);
+            discriminant(&health.state) != before
         });
     }
 }

@@ -106,9 +106,10 @@ impl<T: PartialEq + Send + Sync + 'static> Source<T> {
                 self.shared.change(|state| {
                     // The source may have been dropped a moment ago; then it has no say any more.
                     let Some(health) = state.health.get_mut(&self.id) else { return false };
+                    let is_news = health.state != SourceState::Current;
                     health.state = SourceState::Current;
                     health.is_complete = true;
-                    state.entries.apply(&self.id, cut, self.shared.entries_max)
+                    state.entries.apply(&self.id, cut, self.shared.entries_max) || is_news
                 });
                 Ok(())
             }

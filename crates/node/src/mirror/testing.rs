@@ -4,7 +4,7 @@
 //! cut off, can forget its log, and can break its snapshots off half-way.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Status};
@@ -28,9 +28,12 @@ const CHUNK: usize = 2;
 
 /// A registry with the meta service, as programs load it.
 pub(crate) fn registry() -> Arc<Registry> {
-    let loaded = load(&[bowline_wire::meta::source()]);
-    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
-    Arc::new(loaded.registry)
+    static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+        let loaded = load(&[bowline_wire::meta::source()]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        Arc::new(loaded.registry)
+    });
+    REGISTRY.clone()
 }
 
 pub(crate) fn meta(region: &str) -> DeploymentId {
