@@ -41,6 +41,15 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// List the types that the server has, or describe one
     Api(ApiArgs),
+    /// Show which service is deployed in which region: version, health, address
+    #[command(after_long_help = ENV_HELP)]
+    Env(EnvArgs),
+    /// List the regions of the fleet that the server is part of
+    Regions(FleetListArgs),
+    /// List the services of the fleet that the server is part of
+    Services(FleetListArgs),
+    /// List the deployments of the fleet that the server is part of
+    Deployments(DeploymentsArgs),
     /// Save all data to one file, while it is served
     Backup(BackupArgs),
     /// Put a backup into an empty store, of whichever kind, or check one
@@ -57,6 +66,11 @@ A document is a mapping with `kind: devices.example.com/Device` (or `type:`), op
 `apiVersion: v1`, the `name`, and fields of the resource. YAML files may hold many documents; JSON \
 may be a list, or `{\"items\": [...]}`. Fields that a document leaves out are left as they are; \
 lists and maps that it gives are taken as a whole. Parents and referenced resources go first.";
+
+const ENV_HELP: &str = "\
+Which deployments there are says the meta service, through any server of the fleet. How each one is, \
+it is asked itself, at the address that it registered; what does not answer in time is unreachable \
+from here, which need not mean that other deployments cannot reach it.";
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -396,6 +410,39 @@ pub(crate) enum ApiCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    /// Longest time that a deployment may take to say how it is
+    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) health_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetListArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeploymentsArgs {
+    /// Only those of this service (its name, `devices.example.com`)
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Only those in this region
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

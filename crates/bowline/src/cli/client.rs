@@ -107,7 +107,7 @@ impl Client {
 }
 
 /// `127.0.0.1:7400` is as good as `http://127.0.0.1:7400`.
-fn endpoint(server: &str) -> Result<Endpoint, Error> {
+pub(crate) fn endpoint(server: &str) -> Result<Endpoint, Error> {
     let bad = |problem| Error::BadServer { server: server.to_owned(), problem };
     let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     if url.starts_with("https://") {

@@ -59,6 +59,8 @@ pub(crate) enum Error {
     },
     #[error("--server {server} is not an address of a server: {problem}")]
     BadServer { server: String, problem: &'static str },
+    #[error("{server} has no meta service, so it knows of no regions and no other deployments")]
+    NoMeta { server: String },
     #[error("connect to {server}")]
     Connect {
         server: String,
@@ -150,6 +152,7 @@ impl Error {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Connect { .. }
+            | Self::NoMeta { .. }
             | Self::Answer { .. }
             | Self::ServerSchema { .. }
             | Self::SchemaProblems { .. }

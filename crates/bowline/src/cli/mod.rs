@@ -12,6 +12,9 @@ mod client;
 mod columns;
 mod comments;
 mod documents;
+mod env;
+mod env_health;
+mod env_table;
 mod error;
 mod explain;
 mod fields;
@@ -103,6 +106,10 @@ fn client_command(command: Command, out: &mut dyn Write) -> LocalBoxFuture<'_, R
         Command::Delete(args) => Box::pin(verbs::delete::run(args, out)),
         Command::Watch(args) => Box::pin(verbs::watch::run(args, out)),
         Command::Api(args) => Box::pin(verbs::api::run(args, out)),
+        Command::Env(args) => Box::pin(env::run(args, out)),
+        Command::Regions(args) => Box::pin(env::regions(args, out)),
+        Command::Services(args) => Box::pin(env::services(args, out)),
+        Command::Deployments(args) => Box::pin(env::deployments(args, out)),
         Command::Up(_)
         | Command::Schema(_)
         | Command::Backup(_)

@@ -79,6 +79,13 @@ fn notes(error: &Error) -> Vec<String> {
                     .to_owned(),
             ]
         }
+        Error::NoMeta { .. } => {
+            vec![
+                "hint: it was started without a configuration; `bowline up -f bowline.yaml` starts a fleet, see \
+                 docs/deployments.md"
+                    .to_owned(),
+            ]
+        }
         Error::Server(status) => server_notes(status),
         Error::Exists { path } if path.extension().is_some_and(|e| e == "db" || e == "db-wal") => {
             vec![NOT_EMPTY.to_owned()]

@@ -55,7 +55,7 @@ pub(crate) async fn run(args: ListArgs, out: &mut dyn Write) -> Result<(), Error
 }
 
 /// A list without the resources of some regions is no success.
-fn partial(unreachable: &BTreeSet<String>) -> Result<(), Error> {
+pub(crate) fn partial(unreachable: &BTreeSet<String>) -> Result<(), Error> {
     if unreachable.is_empty() {
         return Ok(());
     }
