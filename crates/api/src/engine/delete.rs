@@ -30,6 +30,7 @@ impl Engine {
         }
         let key = route.resource.key(&name);
         for _ in 0..self.limits.write_attempts_max {
+            let guard = self.guard(route, &name, None).await?;
             let turn = route.deployment.begin().await?;
             let found = route.deployment.backend.get(&key).await;
             let (row, _) = found.map_err(|error| errors::store(&error))?;
@@ -46,13 +47,18 @@ impl Engine {
             if request.flag(&fields.validate_only) {
                 return Ok(answer);
             }
-            let conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
-            let writes = vec![Write::Remove { key: key.clone() }];
+            let mut conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
+            let mut writes = vec![Write::Remove { key: key.clone() }];
+            conditions.extend(self.ownership_conditions(guard.as_ref()));
+            if let Some((condition, write)) = self.leave_behind(route, &name).await? {
+                conditions.push(condition);
+                writes.push(write);
+            }
             match self.commit(route, turn, conditions, writes, idempotent.as_ref(), &answer).await?
             {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
-                Outcome::Lost => {}
+                Outcome::Lost => self.refresh(route, guard.as_ref()).await?,
             }
         }
         Err(errors::conflict(ty, &name, "is written by many at once"))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_base::{Seams, Status, chain};
+use bowline_node::Ownership;
 use bowline_store::incarnation::{Incarnation, Turn};
 use bowline_store::upkeep::{Keeps, READABLE};
 use bowline_store::{Backend, Position, Table};
@@ -20,6 +21,8 @@ pub struct Deployment {
     pub(crate) hub: Arc<Hub>,
     pub(crate) incarnation: Arc<Incarnation>,
     pub(crate) shapes: HashMap<Table, Arc<Shape>>,
+    /// Which places changed hands; `None` where there are no other deployments.
+    pub(crate) ownership: Option<Arc<Ownership>>,
     /// The newest commit of this process.
     committed: Mutex<Position>,
 }
@@ -28,6 +31,7 @@ impl Deployment {
     pub(crate) fn start(
         service: &str,
         backend: Arc<dyn Backend>,
+        ownership: Option<Arc<Ownership>>,
         shapes: HashMap<Table, Arc<Shape>>,
         seams: &Seams,
         limits: &Limits,
@@ -41,6 +45,7 @@ impl Deployment {
             hub,
             incarnation,
             shapes,
+            ownership,
             committed: Mutex::default(),
         });
         upkeep::start(&deployment, seams);

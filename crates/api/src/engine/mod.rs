@@ -4,6 +4,7 @@
 //! backend. Start at [`Engine::call`]. Not here: how requests arrive (`grpc`, `rest`).
 
 mod actions;
+mod decorate;
 mod delete;
 mod deployment;
 pub(crate) mod errors;
@@ -11,7 +12,9 @@ pub mod explain;
 mod hooks;
 mod idempotency;
 pub(crate) mod list;
+mod mixin;
 mod new_name;
+pub(crate) mod ownership;
 pub(crate) mod page;
 mod plan;
 mod race;
@@ -35,7 +38,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Seams, Status};
-use bowline_node::Callers;
+use bowline_node::{Callers, Ownership};
 use bowline_node::place::Places;
 use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Service, Verb};
 use bowline_store::{Backend, Table};
@@ -101,7 +104,8 @@ impl Engine {
     pub fn start(mut parts: Parts) -> Result<Arc<Self>, StartError> {
         let shapes = shapes(&parts.registry, parts.routing.is_some());
         if parts.routing.is_some() {
-            parts.registry = served::served(&parts.registry, &parts.backends);
+            let served = served::served(&parts.registry, &parts.backends);
+            parts.registry = mixin::with_methods(&served);
         }
         for path in parts.actions.keys() {
             check_action(&parts.registry, path)?;
@@ -255,6 +259,9 @@ impl Handler for Arc<Engine> {
         request: DynamicMessage,
         context: Context,
     ) -> Result<Reply, Status> {
+        if self.routing.is_some() && mixin::is_mixin(method) {
+            return self.within_deadline(&context, self.call_mixin(&request, &context)).await;
+        }
         if let Some(action) = self.actions.get(&method.path) {
             if let Some(routing) = &self.routing
                 && let Some(answer) =
@@ -345,7 +352,13 @@ fn start_deployments(parts: &Parts, shapes: &Shapes) -> Result<Vec<Arc<Deploymen
             let backend =
                 backend.ok_or_else(|| StartError::NoBackend { service: service.name.clone() })?;
             let shapes = shapes_of(&parts.registry, service, shapes);
-            Ok(Deployment::start(&service.name, backend, shapes, &parts.seams, &parts.limits))
+            let rows = parts.routing.as_ref().map(|routing| {
+                let rows = Ownership::new(backend.clone());
+                routing.owners.attach(&service.name, rows.clone());
+                rows
+            });
+            let service = &service.name;
+            Ok(Deployment::start(service, backend, rows, shapes, &parts.seams, &parts.limits))
         })
         .collect()
 }

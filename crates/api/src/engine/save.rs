@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
+use bowline_node::Policy;
 use bowline_resource::document::Document;
 use bowline_resource::mask::Mask;
+use bowline_resource::metadata::Meta;
 use bowline_resource::rules;
 use bowline_resource::update::Unmasked;
 use bowline_resource::value;
@@ -20,6 +22,8 @@ use prost_reflect::DynamicMessage;
 use super::hooks::{Save, SaveKind};
 use super::idempotency::{Idempotent, Outcome};
 use super::new_name::NewName;
+use super::ownership::Guard;
+use super::ownership::change::policy_field;
 use super::request::{Request, field_name, mask_paths};
 use super::select::decode;
 use super::{Engine, Route, errors, readable, respond, validate};
@@ -29,6 +33,14 @@ struct Prepared {
     row: Row,
     /// The document as people read it, if the store keeps that.
     readable: Option<Bytes>,
+}
+
+/// What a change of a resource comes to.
+struct Changed {
+    /// `None` if nothing needs to be written.
+    prepared: Option<Prepared>,
+    /// See [`Engine::settle_policy`].
+    policy: Option<Policy>,
 }
 
 impl Prepared {
@@ -80,27 +92,34 @@ impl Engine {
         let ty = &route.resource.ty;
         let backend = &route.deployment.backend;
         for _ in 0..self.limits.write_attempts_max {
-            let turn = route.deployment.begin().await?;
             let name = new_name.make(ty, &self.seams)?;
+            let guard = self.guard(route, &name, Some(SaveKind::Create)).await?;
+            let turn = route.deployment.begin().await?;
             // Above any version that the name ever had, as long as it is not removed once more meanwhile.
             let head = *backend.head().borrow();
-            let prepared = self.prepare_new(route, request, &name, head.sequence + 1)?;
+            let version = head.sequence + 1;
+            let (prepared, policy) =
+                self.prepare_new(route, request, &name, version, guard.as_ref())?;
             let answer = answer(route, request, &prepared, &self.seams)?;
             let key = route.resource.key(&name);
             if request.flag(&request.fields.validate_only) {
                 let (row, _) = backend.get(&key).await.map_err(|error| errors::store(&error))?;
                 return if row.is_some() { Err(errors::exists(ty, &name)) } else { Ok(answer) };
             }
-            let conditions = vec![
+            let change = self.change_policy(route, &name, None, policy.as_ref()).await?;
+            let mut conditions = vec![
                 Condition::RowAbsent { key: key.clone() },
                 Condition::NotRemovedSince { key: key.clone(), since: head },
             ];
+            conditions.extend(self.ownership_conditions(guard.as_ref()));
+            conditions.extend(change.conditions());
             let writes = vec![prepared.put(key.clone())];
             match self.commit(route, turn, conditions, writes, idempotent.as_ref(), &answer).await?
             {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
                 Outcome::Lost => {
+                    self.lost(route, guard.as_ref(), &change).await?;
                     let (row, _) =
                         backend.get(&key).await.map_err(|error| errors::store(&error))?;
                     if row.is_some() && !new_name.is_generated() {
@@ -118,17 +137,23 @@ impl Engine {
         request: &Request<'_>,
         name: &str,
         version: u64,
-    ) -> Result<Prepared, Status> {
+        guard: Option<&Guard>,
+    ) -> Result<(Prepared, Option<Policy>), Status> {
         let ty = &route.resource.ty;
         let mut document = Document::for_create(ty.clone(), request.resource()?);
         document.set_name(name);
         self.run_hooks(&mut document, None)?;
+        let policy = self.settle_policy(route, None, &mut document.body)?;
         let uid = self.seams.new_uid();
         let now = self.seams.clock.now();
-        let meta = document.meta().on_create(now, &uid.to_string(), version);
+        let mut meta = document.meta().on_create(now, &uid.to_string(), version);
+        if let Some(guard) = guard {
+            guard.decorate(&mut meta, ty, name);
+        }
         document.set_meta(&meta);
         let identity = Identity { id: RowId(uid.as_u128()), version };
-        self.finish(route, document, request, identity, SaveKind::Create)
+        let prepared = self.finish(route, document, request, identity, SaveKind::Create)?;
+        Ok((prepared, policy))
     }
 
     /// Checks a document and encodes it.
@@ -191,6 +216,7 @@ impl Engine {
         let change = Change::of(ty, &request, resource)?;
         let key = route.resource.key(&name);
         for _ in 0..self.limits.write_attempts_max {
+            let guard = self.guard(route, &name, Some(SaveKind::Update)).await?;
             let turn = route.deployment.begin().await?;
             let found = route.deployment.backend.get(&key).await;
             let (row, _) = found.map_err(|error| errors::store(&error))?;
@@ -203,20 +229,25 @@ impl Engine {
             };
             let before = decode(ty, &name, &row)?;
             change.check_preconditions(&before, &name)?;
-            let prepared = self.prepare_update(route, &change, &before, &row)?;
+            let Changed { prepared, policy } =
+                self.prepare_update(route, &change, &before, &row, guard.as_ref())?;
             let shown = prepared.as_ref().map_or(&row.body, |p| &p.row.body);
             let answer = answer_with(route, &request, shown, &self.seams)?;
             if request.flag(&request.fields.validate_only) {
                 return Ok(answer);
             }
-            let conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
+            let had = policy_field(route).and_then(|field| field.read(&before.body));
+            let moved = self.change_policy(route, &name, had.as_ref(), policy.as_ref()).await?;
+            let mut conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
+            conditions.extend(self.ownership_conditions(guard.as_ref()));
+            conditions.extend(moved.conditions());
             let put = prepared.map(|p| p.put(key.clone()));
             let writes = put.into_iter().collect();
             match self.commit(route, turn, conditions, writes, idempotent.as_ref(), &answer).await?
             {
                 Outcome::Committed => return Ok(answer),
                 Outcome::Answered(answer) => return Ok(answer),
-                Outcome::Lost => {}
+                Outcome::Lost => self.lost(route, guard.as_ref(), &moved).await?,
             }
         }
         Err(errors::conflict(ty, &name, "is written by many at once"))
@@ -229,7 +260,8 @@ impl Engine {
         change: &Change<'_>,
         before: &Document,
         row: &Row,
-    ) -> Result<Option<Prepared>, Status> {
+        guard: Option<&Guard>,
+    ) -> Result<Changed, Status> {
         // Synthesised and Goten-style updates replace what they do not mask; AIP-134 takes what is populated.
         let is_put = change.request.fields.cas.is_some();
         let unmasked = if is_put { Unmasked::Replace } else { Unmasked::Populated };
@@ -244,17 +276,31 @@ impl Engine {
         }
         after.set_name(before.name());
         self.run_hooks(&mut after, Some(before))?;
-        if value::same(&before.body, &after.body) && before.meta() == after.meta() {
-            return Ok(None);
-        }
+        let policy = self.settle_policy(route, Some(&before.body), &mut after.body)?;
         let stored = before.meta();
+        let decorate = |meta: &mut Meta| {
+            if let Some(guard) = guard {
+                guard.decorate(meta, &before.ty, before.name());
+            }
+        };
+        if guard.is_some() {
+            let mut meta = after.meta();
+            decorate(&mut meta);
+            after.set_meta(&meta);
+        }
+        if value::same(&before.body, &after.body) && stored == after.meta() {
+            return Ok(Changed { prepared: None, policy });
+        }
         // The version is above the old one, and never above the sequence of the commit that brings it.
         let version = row.version + 1;
         let spec_changed = after.spec_changed(before);
-        let meta = after.meta().on_update(&stored, self.seams.clock.now(), version, spec_changed);
+        let now = self.seams.clock.now();
+        let mut meta = after.meta().on_update(&stored, now, version, spec_changed);
+        decorate(&mut meta);
         after.set_meta(&meta);
         let identity = Identity { id: row.id, version };
-        self.finish(route, after, change.request, identity, SaveKind::Update).map(Some)
+        let prepared = self.finish(route, after, change.request, identity, SaveKind::Update)?;
+        Ok(Changed { prepared: Some(prepared), policy })
     }
 }
 

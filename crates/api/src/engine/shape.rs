@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bowline_node::place::Places;
+use bowline_node::policy::PolicyField;
 use bowline_resource::document::Document;
 use bowline_resource::index::DeclaredIndex;
 use bowline_schema::model::ResourceType;
@@ -15,12 +16,15 @@ pub(crate) struct Shape {
     pub(crate) indexes: Vec<DeclaredIndex>,
     /// Where its names belong; `None` where there are no other deployments.
     pub(crate) places: Option<Places>,
+    /// Where a policy holder has its policy.
+    pub(crate) policy: Option<PolicyField>,
 }
 
 impl Shape {
     pub(crate) fn of(ty: &Arc<ResourceType>, places: Option<Places>) -> Self {
         let table = layout::resources(&ty.version, &ty.kind);
-        Self { ty: ty.clone(), table, indexes: DeclaredIndex::of_type(ty), places }
+        let policy = ty.policy_holder.then(|| PolicyField::of(&ty.message)).flatten();
+        Self { ty: ty.clone(), table, indexes: DeclaredIndex::of_type(ty), places, policy }
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {

@@ -1,0 +1,198 @@
+//! Ownership at the writes of this engine: whether a resource may be written here, and what its commit requires so that
+//! this still holds when it lands.
+//!
+//! Routing has brought a request to where its owner should be; here that is checked, and bound to the commit. `moves`
+//! plans what a change of a policy asks of others, `change` asks them, `release` is what they do when asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bowline_base::{Reason, Status};
+use bowline_node::ownership::{self, Claim};
+use bowline_node::{Owner, Ownership, Part, Place};
+use bowline_resource::metadata::Meta;
+use bowline_schema::model::ResourceType;
+use bowline_store::Condition;
+
+use super::hooks::SaveKind;
+use super::{Deployment, Engine, Route, decorate, errors};
+use crate::routing::Routing;
+
+pub(crate) mod change;
+mod moves;
+mod release;
+
+use change::PolicyChange;
+
+/// What an engine among others knows about the resource that it is about to write.
+pub(crate) struct Guard {
+    /// `None` for types that know no regions.
+    at: Option<Owned>,
+}
+
+/// The place of the resource, which this deployment owns as far as it knows.
+struct Owned {
+    place: Place,
+    owner: Owner,
+    /// What the ownership row said before anything was decided.
+    claim: Option<Claim>,
+}
+
+impl Engine {
+    /// Whether the resource `name` may be written here. `None` where there are no other deployments.
+    ///
+    /// To be asked again whenever a commit was lost.
+    ///
+    /// # Errors
+    /// `NOT_OWNED` with the region and epoch that it has instead; `REGION_NOT_ALLOWED` if its policy does not allow it
+    /// in that region.
+    pub(crate) async fn guard(
+        &self,
+        route: &Route,
+        name: &str,
+        save: Option<SaveKind>,
+    ) -> Result<Option<Guard>, Status> {
+        let (Some(routing), Some(places)) = (&self.routing, &route.resource.places) else {
+            return Ok(None);
+        };
+        let ty = &route.resource.ty;
+        let Some(place) = places.of(name) else {
+            return if places.is_everywhere() {
+                Ok(Some(Guard { at: None }))
+            } else {
+                Err(Status::new(Reason::Internal, format!("\"{name}\" belongs nowhere")))
+            };
+        };
+        let rows = rows_of(&route.deployment)?;
+        rows.load().await.map_err(|error| errors::store(&error))?;
+        // Before the owner is asked: what changes in between then fails the commit.
+        let claim = rows.claim(&place);
+        let owner = routing.owners.owner(&ty.service, &place).await?;
+        check_one_holder([&place])?;
+        let owned = Owned { place, owner, claim };
+        owned.check(routing, ty, name, save)?;
+        Ok(Some(Guard { at: Some(owned) }))
+    }
+
+    /// What the commit of a resource requires, so that it is still owned here when it lands; see [`Engine::guard`].
+    pub(crate) fn ownership_conditions(&self, guard: Option<&Guard>) -> Option<Condition> {
+        let owned = guard?.at.as_ref()?;
+        let region = &self.routing.as_ref()?.region;
+        Some(ownership::condition(&owned.place, region, owned.claim.as_ref()))
+    }
+
+    /// A commit was lost: what it had asked of others is given back, and the row of its place is read anew.
+    pub(crate) async fn lost(
+        &self,
+        route: &Route,
+        guard: Option<&Guard>,
+        change: &PolicyChange,
+    ) -> Result<(), Status> {
+        if !change.is_empty() {
+            self.give_back(route, change).await;
+        }
+        self.refresh(route, guard).await
+    }
+
+    /// Reads the row of the place anew: a commit that required it was lost, maybe because of it.
+    pub(crate) async fn refresh(&self, route: &Route, guard: Option<&Guard>) -> Result<(), Status> {
+        let Some(owned) = guard.and_then(|guard| guard.at.as_ref()) else { return Ok(()) };
+        let rows = rows_of(&route.deployment)?;
+        rows.refresh(&owned.place).await.map_err(|error| errors::store(&error))?;
+        Ok(())
+    }
+}
+
+impl Guard {
+    /// Fills in what metadata says about ownership.
+    pub(crate) fn decorate(&self, meta: &mut Meta, ty: &ResourceType, name: &str) {
+        match &self.at {
+            Some(owned) => {
+                let has_holder = owned.place.holder.is_some();
+                decorate::decorate(meta, ty, name, &owned.owner, has_holder);
+            }
+            None => decorate::decorate_everywhere(meta, ty, name),
+        }
+    }
+}
+
+impl Owned {
+    fn check(
+        &self,
+        routing: &Routing,
+        ty: &ResourceType,
+        name: &str,
+        save: Option<SaveKind>,
+    ) -> Result<(), Status> {
+        let is_made = save == Some(SaveKind::Create);
+        let is_nobodys = self.claim.as_ref().is_some_and(|claim| claim.owner.is_empty());
+        if (is_made || is_nobodys) && !self.owner.is_allowed() {
+            return Err(region_not_allowed(ty, name, &self.owner, &self.place));
+        }
+        let is_claimed_here = self.claim.as_ref().is_none_or(|claim| claim.owner == routing.region);
+        if self.owner.region != routing.region || !is_claimed_here {
+            return Err(not_owned(ty, name, &self.owner));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn rows_of(deployment: &Deployment) -> Result<&Arc<Ownership>, Status> {
+    let missing =
+        || Status::new(Reason::Internal, "a deployment among others has no ownership rows");
+    deployment.ownership.as_ref().ok_or_else(missing)
+}
+
+/// Somebody else writes there.
+pub(crate) fn not_owned(ty: &ResourceType, name: &str, owner: &Owner) -> Status {
+    let message = format!(
+        "{} \"{name}\" is written in region {}; ask there, or retry",
+        ty.singular, owner.region
+    );
+    Status::new(Reason::NotOwned, message)
+        .with_metadata("region", &*owner.region)
+        .with_metadata("epoch", owner.epoch.to_string())
+        .with_metadata("kind", &ty.kind)
+        .with_metadata("name", name)
+}
+
+fn region_not_allowed(ty: &ResourceType, name: &str, owner: &Owner, place: &Place) -> Status {
+    let enabled = owner.policy.enabled_regions.join(", ");
+    let whose = place.holder.as_ref().map_or(&*ty.service, |holder| &*holder.name);
+    let region = match &place.part {
+        Part::Control => &owner.region,
+        Part::Region(region) => region,
+    };
+    let message = format!(
+        "{} \"{name}\" cannot be in region {region}; the policy of {whose} enables {enabled}",
+        ty.singular
+    );
+    Status::new(Reason::RegionNotAllowed, message)
+        .with_metadata("region", &**region)
+        .with_metadata("policy", whose)
+        .with_metadata("enabled", enabled)
+}
+
+/// One write is under one holder only, so that one policy decides about it.
+///
+/// Each request writes one resource today; requests that write several pass all their places here.
+///
+/// # Errors
+/// `INVALID_FIELD` naming both holders.
+pub(crate) fn check_one_holder<'p>(
+    places: impl IntoIterator<Item = &'p Place>,
+) -> Result<(), Status> {
+    let mut holders = BTreeMap::new();
+    for place in places {
+        holders.insert(place.holder.as_ref().map(|holder| &holder.name), ());
+    }
+    let mut names = holders.into_keys().map(|name| name.map_or("no policy holder", |name| name));
+    match (names.next(), names.next()) {
+        (Some(one), Some(other)) => {
+            let why =
+                format!("one request writes below one policy holder, not below {one} and {other}");
+            Err(Status::bad_field(Reason::InvalidField, "", why))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,157 @@
+//! What a change of a policy asks of everybody: which parts get another owner, at which epoch. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use bowline_node::ownership::{Claim, FIRST_EPOCH};
+use bowline_node::{Part, Policy};
+
+/// A part that gets another owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) part: Part,
+    /// Who it is given back to if the change is abandoned; empty: nobody.
+    pub(crate) from: Arc<str>,
+    /// Empty: nobody, the region is disabled.
+    pub(crate) to: Arc<str>,
+    pub(crate) epoch: u64,
+}
+
+/// What has to move for `new` to hold instead of `old`, given what the rows of the holder's own deployment say. They know of
+/// every move that was ever begun, since it begins with them.
+///
+/// A part whose row says something else than `old` is one whose move was abandoned half-way: nobody knows who has
+/// followed it, so it moves once more, wherever it shall be.
+pub(crate) fn plan(
+    old: Option<&Policy>,
+    new: &Policy,
+    claim: impl Fn(&Part) -> Option<Claim>,
+) -> Vec<Move> {
+    let regions = old.into_iter().chain([new]).flat_map(|policy| &policy.enabled_regions);
+    let regions: BTreeSet<_> = regions.cloned().collect();
+    let parts = std::iter::once(Part::Control).chain(regions.into_iter().map(Part::Region));
+    parts.filter_map(|part| move_of(part, old, new, &claim)).collect()
+}
+
+fn move_of(
+    part: Part,
+    old: Option<&Policy>,
+    new: &Policy,
+    claim: impl Fn(&Part) -> Option<Claim>,
+) -> Option<Move> {
+    let to = owner_by(new, &part);
+    let claim = claim(&part);
+    let from = match (old, &claim) {
+        (Some(old), _) => owner_by(old, &part),
+        // A holder that is made anew under an old name: its former self has left the row.
+        (None, Some(claim)) => claim.owner.clone(),
+        (None, None) => to.clone(),
+    };
+    let is_settled = claim.as_ref().is_none_or(|claim| claim.owner == from);
+    // Nobody else ever owned a region's part, so nobody has to give it up.
+    let is_first = claim.is_none() && from.is_empty();
+    if is_settled && (from == to || is_first) {
+        return None;
+    }
+    let epoch = claim.map_or(FIRST_EPOCH, |claim| claim.epoch) + 1;
+    Some(Move { part, from, to, epoch })
+}
+
+/// The owner by the policy alone; empty for a region that is not enabled.
+fn owner_by(policy: &Policy, part: &Part) -> Arc<str> {
+    match part {
+        Part::Region(region) if !policy.is_enabled(region) => Arc::default(),
+        part => policy.owning_region(part).clone(),
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |region: &str| if region.is_empty() { "nobody" } else { region }.to_owned();
+        let (from, to) = (named(&self.from), named(&self.to));
+        write!(f, "{}: {from} -> {to}, epoch {}", self.part, self.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(
+        old: Option<(&str, &[&str])>,
+        new: (&str, &[&str]),
+        rows: &[(&str, &str, u64)],
+        expected: &Expect,
+    ) {
+        let policy =
+            |(control, enabled): (&str, &[&str])| Policy::new(control, enabled.iter().copied());
+        let claim = |part: &Part| {
+            let (_, owner, epoch) = rows.iter().find(|(of, _, _)| part.to_string() == *of)?;
+            Some(Claim { owner: (*owner).into(), epoch: *epoch })
+        };
+        let moves = plan(old.map(policy).as_ref(), &policy(new), claim);
+        let lines: Vec<_> = moves.iter().map(ToString::to_string).collect();
+        expected.assert_eq(&lines.join("\n"));
+    }
+
+    const BOTH: &[&str] = &["eu", "us"];
+
+    #[test]
+    fn another_control_region_moves_what_has_no_region() {
+        check(Some(("eu", BOTH)), ("us", BOTH), &[], &expect!["control: eu -> us, epoch 2"]);
+    }
+
+    #[test]
+    fn a_region_that_is_disabled_is_taken_from_its_owner() {
+        check(
+            Some(("eu", BOTH)),
+            ("eu", &["eu"]),
+            &[],
+            &expect!["region us: us -> nobody, epoch 2"],
+        );
+    }
+
+    #[test]
+    fn a_region_that_was_disabled_once_has_to_be_told_that_it_owns_again() {
+        let rows = &[("region us", "", 2)];
+        check(
+            Some(("eu", &["eu"])),
+            ("eu", BOTH),
+            rows,
+            &expect!["region us: nobody -> us, epoch 3"],
+        );
+    }
+
+    #[test]
+    fn a_region_that_is_enabled_for_the_first_time_asks_nothing() {
+        check(Some(("eu", &["eu"])), ("eu", BOTH), &[], &expect![""]);
+    }
+
+    #[test]
+    fn the_same_policy_moves_nothing_if_nothing_is_half_done() {
+        let rows = &[("control", "us", 2)];
+        check(Some(("us", BOTH)), ("us", BOTH), rows, &expect![""]);
+    }
+
+    #[test]
+    fn an_abandoned_move_is_settled_by_the_next_save() {
+        let rows = &[("control", "us", 2)];
+        check(Some(("eu", BOTH)), ("eu", BOTH), rows, &expect!["control: eu -> eu, epoch 3"]);
+        // The same change once more: nobody knows who had followed the first.
+        check(Some(("eu", BOTH)), ("us", BOTH), rows, &expect!["control: eu -> us, epoch 3"]);
+    }
+
+    #[test]
+    fn a_holder_made_anew_takes_over_from_its_former_self() {
+        check(
+            None,
+            ("us", BOTH),
+            &[("control", "", 2)],
+            &expect!["control: nobody -> us, epoch 3"],
+        );
+        check(None, ("us", BOTH), &[], &expect![""]);
+    }
+}
