@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bowline_base::{Reason, Seams, Status};
 use bowline_node::peers::headers::{CALLER, DEPLOYMENTS_ONLY, KEPT, REQUEST_ID};
+use bowline_node::peers::{first_within, naming};
 use bowline_node::{Answer, Call, Callers, DeploymentId, Identified};
 use bowline_schema::model::Method;
 use bytes::Bytes;
@@ -126,7 +127,8 @@ pub async fn serve(
     to: &DeploymentId,
     call: Call,
 ) -> Result<Answer, Status> {
-    serve_unbounded(engine, from, to, call).await.map_err(|status| wire_errors::public(&status))
+    let answer = serve_unbounded(engine, from, to, call).await;
+    answer.map_err(|status| naming(to, wire_errors::public(&status)))
 }
 
 async fn serve_unbounded(
@@ -154,19 +156,28 @@ async fn serve_unbounded(
         return Err(not_identified(format!("the call is not proved to be one of {from} to {to}")));
     }
     let request = decode(&method, &call.message)?;
+    let began = engine.seams.clock.monotonic();
     let reply = engine.call(&method, request, context.clone()).await?;
-    Ok(answer(reply, &context))
+    let took = engine.seams.clock.monotonic().saturating_sub(began);
+    let left = call.deadline.map(|deadline| deadline.saturating_sub(took));
+    Ok(match (answer(reply, &context, to), left) {
+        (Answer::Stream(messages), Some(left)) => {
+            Answer::Stream(first_within(to, messages, &engine.seams, left))
+        }
+        (answer, _) => answer,
+    })
 }
 
-fn answer(reply: Reply, context: &Context) -> Answer {
+fn answer(reply: Reply, context: &Context, to: &DeploymentId) -> Answer {
     match reply {
         Reply::Unary(message) => {
             let headers = context.headers_out().into_iter();
             Answer::Unary { message, headers: headers.map(|(n, v)| (n.into_owned(), v)).collect() }
         }
         Reply::Stream(messages) => {
-            let bounded = |message: Result<Bytes, Status>| {
-                message.map_err(|status| wire_errors::public(&status))
+            let to = to.clone();
+            let bounded = move |message: Result<Bytes, Status>| {
+                message.map_err(|status| naming(&to, wire_errors::public(&status)))
             };
             Answer::Stream(messages.map(bounded).boxed())
         }

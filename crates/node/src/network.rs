@@ -25,7 +25,7 @@ pub use status::{ERROR_DOMAIN, from_tonic, to_tonic, tonic_code};
 
 use crate::id::DeploymentId;
 use crate::identity::Signers;
-use crate::peers::{Answer, Call, Peers, naming, span, unreachable};
+use crate::peers::{Answer, Call, Peers, first_within, naming, span, unreachable};
 use crate::picture::Picture;
 use channels::{Channel, Channels};
 
@@ -125,15 +125,10 @@ impl NetworkPeers {
         let messages = opened.await?.into_inner();
         let callee = to.clone();
         let messages = messages.map(move |m| m.map_err(|status| failure(&callee, &status))).boxed();
+        let Some(deadline) = call.deadline else { return Ok(Answer::Stream(messages)) };
         let took = self.seams.clock.monotonic().saturating_sub(began);
-        let left = call.deadline.map(|deadline| deadline.saturating_sub(took));
-        Ok(Answer::Stream(match left {
-            None => messages,
-            Some(left) => {
-                let late = silence(to, call.deadline.unwrap_or_default());
-                crate::peers::first_within(messages, &self.seams, left, late)
-            }
-        }))
+        let left = deadline.saturating_sub(took);
+        Ok(Answer::Stream(first_within(to, messages, &self.seams, left)))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_base::seams::BoxFuture;
-use bowline_base::{Seams, Status};
+use bowline_base::{Reason, Seams, Status};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, StreamExt};
@@ -86,10 +86,9 @@ impl Answer {
     pub fn unary(self) -> Result<Bytes, Status> {
         match self {
             Self::Unary { message, .. } => Ok(message),
-            Self::Stream(_) => Err(Status::new(
-                bowline_base::Reason::Internal,
-                "a stream came instead of one answer",
-            )),
+            Self::Stream(_) => {
+                Err(Status::new(Reason::Internal, "a stream came instead of one answer"))
+            }
         }
     }
 }
@@ -112,24 +111,34 @@ pub trait Peers: Send + Sync + 'static {
 
 /// `to` cannot be reached: `UNAVAILABLE` with metadata `region` and `service`. `why` is a clause for people.
 pub fn unreachable(to: &DeploymentId, why: impl std::fmt::Display) -> Status {
-    Status::new(bowline_base::Reason::Unavailable, format!("{to} cannot be reached: {why}"))
-        .with_metadata("region", &*to.region)
-        .with_metadata("service", &*to.service)
+    let status = Status::new(Reason::Unavailable, format!("{to} cannot be reached: {why}"));
+    naming_always(to, status)
 }
 
-/// The same status; if it is the callee's `UNAVAILABLE`, with metadata `region` and `service`, as callers expect it.
+/// What `to` answered; its own `UNAVAILABLE` gets metadata `region` and `service`, as callers expect it.
 pub fn naming(to: &DeploymentId, status: Status) -> Status {
-    if status.reason != bowline_base::Reason::Unavailable || status.metadata.contains_key("region")
-    {
-        return status;
+    if status.reason == Reason::Unavailable && !status.metadata.contains_key("region") {
+        naming_always(to, status)
+    } else {
+        status
     }
+}
+
+fn naming_always(to: &DeploymentId, status: Status) -> Status {
     status.with_metadata("region", &*to.region).with_metadata("service", &*to.service)
 }
 
-/// `messages`, which end with `late` if the first one does not come within `time`.
-pub fn first_within(messages: Messages, seams: &Seams, time: Duration, late: Status) -> Messages {
+/// The messages of a stream that `to` has opened; it ends with `DEADLINE_EXCEEDED` if the first does not come within `left`.
+pub fn first_within(
+    to: &DeploymentId,
+    messages: Messages,
+    seams: &Seams,
+    left: Duration,
+) -> Messages {
+    let text = format!("{to} opened the stream and sent nothing within {} ms", left.as_millis());
+    let late = naming_always(to, Status::new(Reason::DeadlineExceeded, text));
     type State = (Messages, Option<(BoxFuture<()>, Status)>);
-    let state: State = (messages, Some((seams.clock.sleep(time), late)));
+    let state: State = (messages, Some((seams.clock.sleep(left), late)));
     let next = |(mut messages, timer): State| async move {
         let Some((timer, late)) = timer else {
             return messages.next().await.map(|message| (message, (messages, None)));

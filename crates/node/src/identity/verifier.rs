@@ -15,8 +15,9 @@ use crate::id::DeploymentId;
 /// Most tokens that are remembered; some 500 bytes each.
 const REMEMBERED_MAX: usize = 4_096;
 
-/// Whether a deployment of that generation is listened to, as the environment knows it; `CALLER_REFUSED` if not.
-pub type Admits = dyn Fn(&DeploymentId, u64) -> Result<(), Status> + Send + Sync;
+/// Whether a deployment (the first) of that generation is listened to by one that is served here (the second), as the
+/// environment knows it; `CALLER_REFUSED` if not.
+pub type Admits = dyn Fn(&DeploymentId, u64, &DeploymentId) -> Result<(), Status> + Send + Sync;
 
 /// Knows who calls the deployments that are served here.
 pub struct Verifier {
@@ -41,7 +42,7 @@ impl Verifier {
         seams: Seams,
         served: impl IntoIterator<Item = DeploymentId>,
         keys: Arc<dyn KeySource>,
-        admits: impl Fn(&DeploymentId, u64) -> Result<(), Status> + Send + Sync + 'static,
+        admits: impl Fn(&DeploymentId, u64, &DeploymentId) -> Result<(), Status> + Send + Sync + 'static,
     ) -> Self {
         let remembered = Mutex::new(HashMap::new());
         let served = served.into_iter().collect();
@@ -104,7 +105,7 @@ impl Callers for Verifier {
                 known
             }
         };
-        (self.admits)(&known.identified.from, known.generation)?;
+        (self.admits)(&known.identified.from, known.generation, &known.identified.to)?;
         Ok(known.identified)
     }
 }
@@ -112,5 +113,172 @@ impl Callers for Verifier {
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier").field("served", &self.served).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use bowline_base::Clock;
+    use bowline_base::seams::BoxFuture;
+
+    use super::*;
+    use crate::identity::{KeyPair, PublicKey, Signers};
+
+    /// A wall clock that is set by hand.
+    #[derive(Default)]
+    struct Wall(AtomicI64);
+
+    impl Clock for Wall {
+        fn now(&self) -> jiff::Timestamp {
+            jiff::Timestamp::from_second(1_800_000_000 + self.0.load(Ordering::SeqCst)).unwrap()
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<()> {
+            Box::pin(futures::future::pending())
+        }
+    }
+
+    /// Keys that become known when they are looked for.
+    #[derive(Default)]
+    struct Found {
+        written: Mutex<Vec<(DeploymentId, PublicKey)>>,
+        known: Mutex<Vec<(DeploymentId, PublicKey)>>,
+        refreshes: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl KeySource for Found {
+        fn key_of(&self, id: &DeploymentId) -> Option<PublicKey> {
+            let known = self.known.lock().unwrap();
+            known.iter().find(|(known, _)| known == id).map(|(_, key)| *key)
+        }
+
+        async fn refresh(&self) {
+            self.refreshes.fetch_add(1, Ordering::SeqCst);
+            (*self.known.lock().unwrap()).clone_from(&self.written.lock().unwrap());
+        }
+    }
+
+    struct World {
+        wall: Arc<Wall>,
+        seams: Seams,
+        keys: Arc<Found>,
+        verifier: Verifier,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let wall = Arc::new(Wall::default());
+            let seams = Seams { clock: wall.clone(), ..Seams::real() };
+            let keys = Arc::new(Found::default());
+            let served = [b(), DeploymentId::new("c", "us")];
+            let verifier = Verifier::new(seams.clone(), served, keys.clone(), |_, _, _| Ok(()));
+            Self { wall, seams, keys, verifier }
+        }
+
+        /// One that signs as `a` with a new key, whose public file is written.
+        fn signers(&self) -> Signers {
+            let (key, _) = KeyPair::generate(&Seams::real());
+            *self.keys.written.lock().unwrap() = vec![(a(), key.public())];
+            Signers::new(self.seams.clone(), [(a(), key)])
+        }
+
+        async fn judge(&self, token: &str) -> Result<Identified, String> {
+            self.verifier.identify(token).await.map_err(|status| {
+                assert_eq!(status.reason, Reason::CallerNotIdentified);
+                status.message
+            })
+        }
+
+        fn refreshes(&self) -> usize {
+            self.keys.refreshes.load(Ordering::SeqCst)
+        }
+    }
+
+    fn a() -> DeploymentId {
+        DeploymentId::new("a", "eu")
+    }
+
+    fn b() -> DeploymentId {
+        DeploymentId::new("b", "us")
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_known_is_looked_for_and_a_known_token_is_not_judged_again() {
+        let world = World::new();
+        let signers = world.signers();
+        let token = signers.token(&a(), &b()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(world.judge(&token).await, Ok(Identified { from: a(), to: b() }));
+        }
+        assert_eq!(world.refreshes(), 1);
+        world.keys.known.lock().unwrap().clear();
+        assert!(world.judge(&token).await.is_ok(), "its bytes are known");
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_changed_its_key_is_known_by_the_new_one() {
+        let world = World::new();
+        let old = world.signers();
+        world.judge(&old.token(&a(), &b()).unwrap()).await.unwrap();
+        let new = world.signers();
+        assert!(world.judge(&new.token(&a(), &b()).unwrap()).await.is_ok());
+        let other = DeploymentId::new("c", "us");
+        let refused = world.judge(&old.token(&a(), &other).unwrap()).await;
+        assert_eq!(refused.unwrap_err(), "the caller's proof is not signed by it");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_good_ends_nevertheless() {
+        let world = World::new();
+        let token = world.signers().token(&a(), &b()).unwrap();
+        for (now, is_good) in [(0, true), (90, true), (91, false), (-30, true), (1_000, false)] {
+            world.wall.0.store(now, Ordering::SeqCst);
+            assert_eq!(world.judge(&token).await.is_ok(), is_good, "at {now}");
+        }
+        let expired = world.judge(&token).await.unwrap_err();
+        assert_eq!(expired, "the caller's proof has expired");
+    }
+
+    #[tokio::test]
+    async fn tokens_for_others_and_of_strangers_are_refused() {
+        let world = World::new();
+        let signers = world.signers();
+        let elsewhere = signers.token(&a(), &DeploymentId::new("b", "asia")).unwrap();
+        let refused = world.judge(&elsewhere).await.unwrap_err();
+        assert_eq!(refused, "the caller's proof is for another deployment");
+        world.keys.written.lock().unwrap().clear();
+        world.keys.known.lock().unwrap().clear();
+        let refused = world.judge(&signers.token(&a(), &b()).unwrap()).await.unwrap_err();
+        assert_eq!(refused, "the caller's proof is signed with a key that is not known here");
+        assert_eq!(world.judge("").await.unwrap_err(), "the caller's proof is no token");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_tokens_are_remembered() {
+        let world = World::new();
+        let (key, _) = KeyPair::generate(&Seams::real());
+        *world.keys.written.lock().unwrap() = vec![(a(), key.public())];
+        let now = world.seams.clock.now().as_second();
+        for generation in 0..=REMEMBERED_MAX as u64 {
+            let token = Claims::new(&a(), &b(), now, generation).sign(&key);
+            world.judge(&token).await.unwrap();
+        }
+        assert_eq!(world.verifier.remembered.lock().unwrap().len(), REMEMBERED_MAX);
+        world.wall.0.store(91, Ordering::SeqCst);
+        let token = Claims::new(&a(), &b(), now + 91, 0).sign(&key);
+        world.judge(&token).await.unwrap();
+        assert_eq!(
+            world.verifier.remembered.lock().unwrap().len(),
+            1,
+            "those that ended make room"
+        );
     }
 }
