@@ -1,3 +1,5 @@
+//! Ownership rows: what they say, and what is kept of them.
+
 use bowline_store::{Batch, CommitError, memory::Memory};
 
 use super::*;

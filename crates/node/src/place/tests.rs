@@ -1,1 +1,3 @@
+//! Where names of the fleet's types belong.
+
 

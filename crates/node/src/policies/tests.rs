@@ -1,1 +1,3 @@
+//! Policies from mirrors, and from owners where mirrors do not know yet.
+
 

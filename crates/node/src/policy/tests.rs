@@ -1,1 +1,3 @@
+//! Policies against a plain re-computation of the published table.
+
 

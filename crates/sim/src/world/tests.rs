@@ -1,3 +1,5 @@
+//! The world itself: equal seeds, equal events.
+
 use super::*;
 
 fn noise(seed: u64) -> (u64, Duration) {
