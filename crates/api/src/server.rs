@@ -55,10 +55,28 @@ impl Server {
     /// # Errors
     /// The address cannot be listened on, or the descriptors do not fit together.
     pub async fn start(engine: Arc<Engine>, address: SocketAddr) -> Result<Self, ServeError> {
+        Self::start_on(engine, Self::bind(address).await?).await
+    }
+
+    /// Takes an address before there is anything to serve; who connects meanwhile waits.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+        let bound = TcpListener::bind(address).await;
+        bound.map_err(|source| ServeError::Listen { address, source })
+    }
+
+    /// Serves `engine` to whoever connects to `listener`.
+    ///
+    /// # Errors
+    /// The descriptors do not fit together.
+    pub async fn start_on(engine: Arc<Engine>, listener: TcpListener) -> Result<Self, ServeError> {
         let side = side_services(engine.registry()).await.map_err(ServeError::Reflection)?;
-        let listen = |source| ServeError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let unspecified = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+        let address = listener
+            .local_addr()
+            .map_err(|source| ServeError::Listen { address: unspecified, source })?;
         let front = Arc::new(Front::new(engine.clone(), side));
         let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
         let seams = engine.seams.clone();

@@ -11,6 +11,8 @@
 //!
 //! Assembly happens in [`node`], the only place that names concrete parts. The command line is in `cli` of the binary.
 
+pub mod config;
+pub mod fleet;
 pub mod meta;
 pub mod node;
 pub mod storage;
@@ -19,6 +21,8 @@ pub use bowline_api::engine::{Action, ActionRequest, Hook, Save, SaveKind};
 pub use bowline_api::handler::Context;
 pub use bowline_api::limits::Limits;
 pub use bowline_base::{Code, Detail, FieldViolation, Reason, Seams, Status};
+pub use config::{Config, ConfigError};
+pub use fleet::{Fleet, FleetBuilder, FleetError};
 pub use node::{Node, NodeBuilder, StartError};
 pub use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 pub use storage::Storage;

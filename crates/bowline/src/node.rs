@@ -10,6 +10,7 @@ use bowline_api::handler::Context;
 use bowline_api::limits::Limits;
 use bowline_api::server::{ServeError, Server};
 use bowline_base::{Seams, Status};
+use bowline_node::DeploymentId;
 use bowline_schema::diagnostic::{self, Diagnostic};
 use bowline_schema::load::{self, Loaded};
 use bowline_schema::model::Registry;
@@ -17,7 +18,8 @@ use bowline_schema::source::Source;
 use bowline_store::{Backend, StoreError};
 use prost_reflect::DynamicMessage;
 
-use crate::storage::{OpenError, Storage};
+use crate::fleet::site::are_empty;
+use crate::storage::{OpenError, REGION, Storage};
 
 /// Where a node listens unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr =
@@ -190,7 +192,7 @@ impl NodeBuilder {
     /// # Errors
     /// A [`StartError`]. A service with errors is left out as long as another one can be served.
     pub async fn start(self) -> Result<Node, StartError> {
-        let Loaded { registry, diagnostics } = load::load(&self.sources);
+        let Loaded { registry, diagnostics, .. } = load::load(&self.sources);
         if registry.services.is_empty() {
             return Err(StartError::Schema { diagnostics });
         }
@@ -219,19 +221,9 @@ async fn open_stores(
     seams: &Seams,
 ) -> Result<HashMap<String, Arc<dyn Backend>>, OpenError> {
     let opening = registry.services.iter().map(|service| async {
-        let opened = storage.open(&service.name, seams).await?;
+        let id = DeploymentId::new(service.name.as_str(), REGION);
+        let opened = storage.open(&id, seams).await?;
         Ok::<_, OpenError>((service.name.clone(), opened))
     });
     Ok(futures::future::try_join_all(opening).await?.into_iter().collect())
-}
-
-/// Whether no store has a row of a resource.
-async fn are_empty(backends: impl Iterator<Item = &Arc<dyn Backend>>) -> Result<bool, StoreError> {
-    for backend in backends {
-        let tables = backend.snapshot().await?.tables().await?;
-        if !tables.iter().all(bowline_store::Table::is_internal) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

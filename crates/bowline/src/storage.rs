@@ -1,10 +1,12 @@
 //! Where a node keeps its data: the layers of a store, outermost first, one store per deployment.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use bowline_base::Seams;
+use bowline_node::DeploymentId;
 use bowline_postgres::{DatabaseUrl, Postgres, PostgresOptions};
 use bowline_store::cache::{CacheOptions, Cached};
 use bowline_store::memory::Memory;
@@ -12,7 +14,7 @@ use bowline_store::sqlite::{Sqlite, SqliteOptions};
 use bowline_store::{Backend, StoreError, backup};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The region of deployments until a node knows several.
+/// The region of deployments of a node that knows no others.
 pub const REGION: &str = "local";
 
 /// Where the rows go. The password of a database does not show.
@@ -34,19 +36,19 @@ pub enum OpenError {
     #[error(transparent)]
     Postgres(#[from] bowline_postgres::OpenError),
     /// Opening was cut short, as it is when the program ends meanwhile.
-    #[error("opening the store of {service} was interrupted")]
-    Interrupted { service: String },
+    #[error("opening the store of {deployment} was interrupted")]
+    Interrupted { deployment: DeploymentId },
     /// A restore into it was begun and not finished.
     #[error(
-        "the store of {service} is a restore that was not finished; run `bowline restore` into an empty store again"
+        "the store of {deployment} is a restore that was not finished; run `bowline restore` into an empty store again"
     )]
-    Restoring { service: String },
+    Restoring { deployment: DeploymentId },
     /// Its service has a longer name than a schema can have.
     #[error("schema {schema} does not tell the whole name of its service; name the services")]
     Shortened { schema: String },
-    #[error("the store of {service} cannot be read")]
+    #[error("the store of {deployment} cannot be read")]
     Store {
-        service: String,
+        deployment: DeploymentId,
         #[source]
         source: StoreError,
     },
@@ -72,37 +74,53 @@ impl FromStr for Storage {
     }
 }
 
+impl fmt::Display for Storage {
+    /// For people; of a database only that it is one, since a URL can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Postgres(_) => f.write_str("a PostgreSQL database"),
+        }
+    }
+}
+
 impl Storage {
-    /// Opens the store of one service to be served from: the cache where there can be one, over the backend.
+    /// Opens the store of one deployment to be served from: the cache where there can be one, over the backend.
     ///
     /// # Errors
     /// [`OpenError`], also for a store into which a restore was not finished.
-    pub async fn open(&self, service: &str, seams: &Seams) -> Result<Arc<dyn Backend>, OpenError> {
+    pub async fn open(
+        &self,
+        deployment: &DeploymentId,
+        seams: &Seams,
+    ) -> Result<Arc<dyn Backend>, OpenError> {
+        let restoring = || OpenError::Restoring { deployment: deployment.clone() };
         if let Self::Folder(folder) = self
-            && restoring_file(folder, service).exists()
-            && !file(folder, service).exists()
+            && restoring_file(folder, deployment).exists()
+            && !file(folder, deployment).exists()
         {
-            return Err(OpenError::Restoring { service: service.to_owned() });
+            return Err(restoring());
         }
-        let backend = self.open_bare(service, seams).await?;
-        let failed = |source| OpenError::Store { service: service.to_owned(), source };
+        let backend = self.open_bare(deployment, seams).await?;
+        let failed = |source| OpenError::Store { deployment: deployment.clone(), source };
         match backup::is_unfinished(&*backend).await.map_err(failed)? {
-            true => Err(OpenError::Restoring { service: service.to_owned() }),
+            true => Err(restoring()),
             false => Ok(backend),
         }
     }
 
-    /// The services that have a store here, in order. Makes nothing.
+    /// The services that have a store of this region here, in order. Makes nothing.
     ///
     /// # Errors
     /// [`OpenError::Shortened`] where a name cannot be told; [`OpenError`] if the folder or the database cannot be asked.
-    pub async fn services(&self, seams: &Seams) -> Result<Vec<String>, OpenError> {
+    pub async fn services(&self, region: &str, seams: &Seams) -> Result<Vec<String>, OpenError> {
         let mut services = match self {
             Self::Memory => Vec::new(),
-            Self::Folder(folder) => services_in(&folder.join(REGION))?,
+            Self::Folder(folder) => services_in(&folder.join(region))?,
             Self::Postgres(url) => {
                 let schemas = schemas(url, seams).await?;
-                let services = schemas.into_iter().map(|schema| service_of(&schema));
+                let services = schemas.into_iter().map(|schema| service_of(&schema, region));
                 services.filter_map(Result::transpose).collect::<Result<_, _>>()?
             }
         };
@@ -110,15 +128,15 @@ impl Storage {
         Ok(services)
     }
 
-    /// Whether the service has a store here. Makes nothing.
+    /// Whether the deployment has a store here. Makes nothing.
     ///
     /// # Errors
     /// [`OpenError`] if the folder or the database cannot be asked.
-    pub async fn has(&self, service: &str, seams: &Seams) -> Result<bool, OpenError> {
+    pub async fn has(&self, deployment: &DeploymentId, seams: &Seams) -> Result<bool, OpenError> {
         Ok(match self {
             Self::Memory => false,
-            Self::Folder(folder) => file(folder, service).exists(),
-            Self::Postgres(url) => schemas(url, seams).await?.contains(&schema(service)),
+            Self::Folder(folder) => file(folder, deployment).exists(),
+            Self::Postgres(url) => schemas(url, seams).await?.contains(&schema(deployment)),
         })
     }
 
@@ -128,19 +146,19 @@ impl Storage {
     /// [`OpenError`]
     pub async fn open_bare(
         &self,
-        service: &str,
+        deployment: &DeploymentId,
         seams: &Seams,
     ) -> Result<Arc<dyn Backend>, OpenError> {
         match self {
             Self::Memory => Ok(Arc::new(Memory::new())),
             Self::Folder(folder) => {
-                let (path, own) = (file(folder, service), seams.clone());
+                let (path, own) = (file(folder, deployment), seams.clone());
                 let opened = seams.blocking(move || open_file(&path, &own)).await;
-                opened.ok_or_else(|| OpenError::Interrupted { service: service.to_owned() })?
+                opened.ok_or_else(|| OpenError::Interrupted { deployment: deployment.clone() })?
             }
             Self::Postgres(url) => {
                 let options = PostgresOptions {
-                    schema: schema(service),
+                    schema: schema(deployment),
                     ..PostgresOptions::new(url.clone())
                 };
                 // Several processes write, so no cache here could know of every change in time.
@@ -165,9 +183,11 @@ async fn schemas(url: &DatabaseUrl, seams: &Seams) -> Result<Vec<String>, OpenEr
     Ok(bowline_postgres::schemas(&options, seams.clone()).await?)
 }
 
-/// The service that has this schema; `None` if it is that of something else.
-fn service_of(schema: &str) -> Result<Option<String>, OpenError> {
-    let Some(service) = schema.strip_prefix(&self::schema("")) else { return Ok(None) };
+/// The service that has this schema in the region; `None` if it is that of something else.
+///
+/// Regions have no underscore, so no schema of one region begins as those of another.
+fn service_of(schema: &str, region: &str) -> Result<Option<String>, OpenError> {
+    let Some(service) = schema.strip_prefix(&prefix(region)) else { return Ok(None) };
     // Services are domains, so none has an underscore before its end.
     let is_shortened = schema.len() == SCHEMA_BYTES_MAX
         && service.rsplit_once('_').is_some_and(|(_, hash)| {
@@ -193,21 +213,21 @@ fn open_file(path: &Path, seams: &Seams) -> Result<Arc<dyn Backend>, OpenError> 
 }
 
 /// `<folder>/<region>/<service>.db`
-pub fn file(folder: &Path, service: &str) -> PathBuf {
-    folder.join(REGION).join(format!("{service}.db"))
+pub fn file(folder: &Path, deployment: &DeploymentId) -> PathBuf {
+    folder.join(&*deployment.region).join(format!("{}.db", deployment.service))
 }
 
-/// Where the file of a service is while a restore makes it; it gets its name once it is complete.
-pub fn restoring_file(folder: &Path, service: &str) -> PathBuf {
-    folder.join(REGION).join(format!("{service}.db.restoring"))
+/// Where the file of a deployment is while a restore makes it; it gets its name once it is complete.
+pub fn restoring_file(folder: &Path, deployment: &DeploymentId) -> PathBuf {
+    folder.join(&*deployment.region).join(format!("{}.db.restoring", deployment.service))
 }
 
 /// Longest name of a schema in PostgreSQL.
 const SCHEMA_BYTES_MAX: usize = 63;
 
-/// The schema of a service: `bowline_<region>_<service>`, shortened where PostgreSQL's 63 bytes make it necessary.
-pub fn schema(service: &str) -> String {
-    let whole = format!("bowline_{REGION}_{service}");
+/// The schema of a deployment: `bowline_<region>_<service>`, shortened where PostgreSQL's 63 bytes make it necessary.
+pub fn schema(deployment: &DeploymentId) -> String {
+    let whole = format!("{}{}", prefix(&deployment.region), deployment.service);
     if whole.len() <= SCHEMA_BYTES_MAX {
         return whole;
     }
@@ -218,6 +238,11 @@ pub fn schema(service: &str) -> String {
         end -= 1;
     }
     format!("{}{hash}", &whole[..end])
+}
+
+/// What the schemas of a region begin with.
+fn prefix(region: &str) -> String {
+    format!("bowline_{region}_")
 }
 
 #[cfg(test)]
@@ -239,19 +264,31 @@ mod tests {
         assert!(!format!("{storage:?}").contains("secret"));
     }
 
+    fn in_region(region: &str, service: &str) -> String {
+        schema(&DeploymentId::new(service, region))
+    }
+
     #[test]
     fn long_services_have_schemas_of_their_own() {
-        assert_eq!(schema("devices.example.com"), "bowline_local_devices.example.com");
-        let (a, b) =
-            (schema(&format!("{}a", "x".repeat(99))), schema(&format!("{}b", "x".repeat(99))));
+        assert_eq!(in_region("local", "devices.example.com"), "bowline_local_devices.example.com");
+        let long = |last: &str| in_region("local", &format!("{}{last}", "x".repeat(99)));
+        let (a, b) = (long("a"), long("b"));
         assert_eq!((a.len(), b.len()), (63, 63));
         assert_ne!(a, b);
-        assert!(matches!(service_of(&a), Err(OpenError::Shortened { .. })));
+        assert!(matches!(service_of(&a, "local"), Err(OpenError::Shortened { .. })));
     }
 
     #[test]
     fn a_schema_tells_its_service() {
-        assert_eq!(service_of(&schema("a.example.com")).unwrap().as_deref(), Some("a.example.com"));
-        assert_eq!(service_of("somebody_elses").unwrap(), None);
+        let found = service_of(&in_region("local", "a.example.com"), "local").unwrap();
+        assert_eq!(found.as_deref(), Some("a.example.com"));
+        assert_eq!(service_of("somebody_elses", "local").unwrap(), None);
+    }
+
+    #[test]
+    fn regions_keep_apart() {
+        assert_eq!(service_of(&in_region("eu-west", "a.example.com"), "eu").unwrap(), None);
+        let id = DeploymentId::new("a.example.com", "eu-west");
+        assert_eq!(file(Path::new("d"), &id), Path::new("d/eu-west/a.example.com.db"));
     }
 }

@@ -60,7 +60,7 @@ pub fn run(name: &str, source: Source, declared: &BTreeSet<String>) -> PackageRe
     let seams = Seams::real();
     let started = seams.clock.monotonic();
     let mut report = PackageReport { package: name.to_owned(), ..PackageReport::default() };
-    let Loaded { registry, diagnostics } = load::load(&[source]);
+    let Loaded { registry, diagnostics, .. } = load::load(&[source]);
     report.load_ms = (seams.clock.monotonic() - started).as_millis();
     report.load_errors = diagnostics.iter().filter(|d| d.is_error()).map(line).collect();
     report.warnings = diagnostics.len() - report.load_errors.len();

@@ -109,7 +109,7 @@ pub mod code {
         BAD_DESCRIPTOR_SET = "BL004";
         /// A manifest is not valid YAML, or a value has the wrong type.
         BAD_MANIFEST = "BL010";
-        /// A manifest has a key that nothing reads.
+        /// A manifest, or a `bowline.yaml`, has a key that nothing reads.
         UNKNOWN_KEY = "BL011";
         /// A manifest names a resource type that the protos do not define.
         UNKNOWN_RESOURCE = "BL012";
@@ -175,6 +175,10 @@ pub mod code {
         DROPPED_TYPE = "BL062";
         /// A method that an upgrade drops.
         DROPPED_METHOD = "BL063";
+        /// A `bowline.yaml` is not valid YAML, or a value in it does not fit.
+        BAD_CONFIGURATION = "BL070";
+        /// A `bowline.yaml` names a region, service or version that is not there.
+        NOT_CONFIGURED = "BL071";
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Loaded {
     pub registry: Registry,
     /// All problems, by place. Services with errors are not in the registry.
     pub diagnostics: Vec<Diagnostic>,
+    /// Names of the services that each source gave, in the order of the sources; only those of the registry.
+    pub homes: Vec<Vec<String>>,
 }
 
 impl Loaded {
@@ -37,8 +39,11 @@ impl Loaded {
 pub fn load(sources: &[Source]) -> Loaded {
     let mut problems = Vec::new();
     let mut units = Vec::new();
-    for source in sources {
+    // For each unit, which source it is of.
+    let mut origins = Vec::new();
+    for (origin, source) in sources.iter().enumerate() {
         units.extend(source::units(source, &mut problems));
+        origins.resize(units.len(), origin);
     }
     let mut naming = NamingIndex::default();
     for manifest in units.iter().filter_map(|unit| unit.manifest.as_ref()) {
@@ -68,7 +73,21 @@ pub fn load(sources: &[Source]) -> Loaded {
         }
     };
     check_routes(&registry, &compiled, &mut problems);
-    Loaded { registry, diagnostics: sorted(problems) }
+    let homes = homes(sources.len(), &origins, &compiled);
+    Loaded { registry, diagnostics: sorted(problems), homes }
+}
+
+/// Units stay in their order from source to registry.
+fn homes(sources: usize, origins: &[usize], compiled: &[Compiled]) -> Vec<Vec<String>> {
+    let mut homes: Vec<Vec<String>> = vec![Vec::new(); sources];
+    for (origin, unit) in origins.iter().zip(compiled) {
+        for draft in &unit.drafts {
+            if !homes[*origin].contains(&draft.service) {
+                homes[*origin].push(draft.service.clone());
+            }
+        }
+    }
+    homes
 }
 
 /// Of services with one name, the first stays. A version that could not be compiled takes its service with it.

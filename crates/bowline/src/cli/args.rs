@@ -19,8 +19,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the services in the given folders, on one port
+    /// Serve the services in the given folders on one port, or a whole fleet, one port per region
+    #[command(after_long_help = UP_HELP)]
     Up(UpArgs),
+    /// Serve one deployment of a fleet (a service in a region) as a process of its own
+    #[command(after_long_help = SERVE_HELP)]
+    Serve(ServeArgs),
     /// Check, show or export the schema of service folders
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -72,12 +76,42 @@ Which deployments there are says the meta service, through any server of the fle
 it is asked itself, at the address that it registered; what does not answer in time is unreachable \
 from here, which need not mean that other deployments cannot reach it.";
 
+const UP_HELP: &str = "\
+Without `-f`, the folders are served by one node that knows of no others:
+
+    bowline up services/devices
+
+With `-f`, the configuration names regions, services, and where each deployment keeps its data; all \
+of them run in this process:
+
+    regions:
+      eu-west: { listen: 127.0.0.1:7410 }
+      us-east: { listen: 127.0.0.1:7430 }
+    services:
+      - services/iam
+      - { folder: services/devices, regions: [eu-west] }
+
+docs/deployments.md describes the file.";
+
+const SERVE_HELP: &str = "\
+One process for each deployment of the configuration, the meta service among them:
+
+    bowline serve -f bowline.yaml --service meta.goten.com --region eu-west
+    bowline serve -f bowline.yaml --service iam.example.com --region eu-west
+
+They find each other by the addresses in the configuration and prove to each other who they are by \
+the keys in its `identity` folder. A deployment listens on its own `listen`, or else on the region's \
+port + 1 for meta, + 2 for the first service, and so on.";
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// Folders of services, or descriptor sets (`*.binpb`)
     #[arg(value_name = "FOLDER", default_value = ".")]
     pub(crate) folders: Vec<PathBuf>,
-    /// Address to serve on; port 0 takes a free one
+    /// Configuration of a fleet (`bowline.yaml`) instead of folders
+    #[arg(short, long, value_name = "FILE", conflicts_with = "folders")]
+    pub(crate) file: Option<PathBuf>,
+    /// Address to serve on; port 0 takes a free one. With `-f`, the file says where
     #[arg(long, env = "BOWLINE_LISTEN", default_value = "127.0.0.1:7400")]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
@@ -90,21 +124,55 @@ pub(crate) struct UpArgs {
     pub(crate) seed: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Configuration of the fleet
+    #[arg(short, long, value_name = "FILE", default_value = "bowline.yaml")]
+    pub(crate) file: PathBuf,
+    /// Service of the deployment (its name, `devices.example.com`)
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: String,
+    /// Region of the deployment
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: String,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Keep everything in memory, whatever the file says; nothing survives the process
+    #[arg(long)]
+    pub(crate) memory: bool,
+}
+
 /// Where the data is.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// Folder of the database files
-    #[arg(long, env = "BOWLINE_DATA", default_value = "./bowline-data", value_name = "DIR")]
-    data: PathBuf,
+    /// Folder of the database files; `./bowline-data` unless given here or in a configuration
+    #[arg(long, env = "BOWLINE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Database instead of files, `postgres://USER@HOST/DATABASE`; a URL with a password is better given by the variable
     #[arg(long, env = "BOWLINE_STORE", hide_env_values = true, value_name = "URL")]
     store: Option<Storage>,
 }
 
 impl StoreArgs {
-    pub(crate) fn storage(&self) -> Storage {
-        self.store.clone().unwrap_or_else(|| Storage::Folder(self.data.clone()))
+    /// What was asked for, by flag or variable.
+    pub(crate) fn given(&self) -> Option<Storage> {
+        self.store.clone().or_else(|| self.data.clone().map(Storage::Folder))
     }
+
+    pub(crate) fn storage(&self) -> Storage {
+        self.given().unwrap_or_else(|| Storage::Folder("./bowline-data".into()))
+    }
+}
+
+/// Whose data: of one node, or of a fleet.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Configuration of a fleet (`bowline.yaml`), which says where the data of each deployment is
+    #[arg(short = 'f', long = "file", value_name = "BOWLINE_YAML")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only this region; without `-f` it is `local`, that of a node without a configuration
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +180,8 @@ pub(crate) struct BackupArgs {
     /// File to write; `-` is standard output. Whoever has it has all data
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     /// Only this service (its name, `devices.example.com`); may be given several times
@@ -127,6 +197,8 @@ pub(crate) struct RestoreArgs {
     /// The backup; `-` is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     /// Only this service; may be given several times

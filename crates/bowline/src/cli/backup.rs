@@ -7,35 +7,36 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bowline::Storage;
-use bowline::storage::{self, REGION};
+use bowline::storage;
 use bowline_base::Seams;
+use bowline_node::DeploymentId;
 use bowline_store::backup::{BackupWriter, Deployment, Header, Totals};
 use bowline_store::{Backend, Snapshot, Sqlite};
 
 use super::args::BackupArgs;
 use super::error::Error;
 use super::part_file::PartFile;
+use super::places::{self, Home};
 use super::say;
 use super::transfer::{Progress, count, size, unless_interrupted};
 
 pub(crate) async fn run(args: BackupArgs, out: &mut dyn Write) -> Result<(), Error> {
-    let seams = Seams::real();
-    let source = Source { storage: args.store.storage(), seams };
-    let services = source.services(&args.services).await?;
+    let source = Source { seams: Seams::real() };
+    let homes = source.homes(&args).await?;
     if args.file == Path::new("-") {
         if std::io::stdout().is_terminal() {
             let problem = "a backup is not for a terminal; name a file, or pipe it".to_owned();
             return Err(Error::Usage { problem });
         }
         let written =
-            unless_interrupted(&source.seams, Box::pin(write(&source, &services, out))).await?;
+            unless_interrupted(&source.seams, Box::pin(write(&source, &homes, out))).await?;
         say::line(&summary(written));
         return Ok(());
     }
     let part = PartFile::create(&args.file, args.overwrite)?;
     let buffer = BufWriter::new(part.file());
     let written =
-        unless_interrupted(&source.seams, Box::pin(write(&source, &services, buffer))).await?;
+        unless_interrupted(&source.seams, Box::pin(write(&source, &homes, buffer))).await?;
     let bytes = part.finish()?;
     writeln!(out, "{}", summary(written))?;
     Ok(writeln!(out, "wrote {}, {}", args.file.display(), size(bytes))?)
@@ -45,18 +46,20 @@ fn summary(totals: Totals) -> String {
     format!("{} rows, {}", count(totals.rows), size(totals.bytes))
 }
 
-async fn write(source: &Source, services: &[String], out: impl Write) -> Result<Totals, Error> {
-    let deployment =
-        |service: &String| Deployment { service: service.clone(), region: REGION.to_owned() };
+async fn write(source: &Source, homes: &[Home], out: impl Write) -> Result<Totals, Error> {
+    let deployment = |home: &Home| Deployment {
+        service: home.id.service.to_string(),
+        region: home.id.region.to_string(),
+    };
     let header = Header {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         created: source.seams.clock.now().to_string(),
-        deployments: services.iter().map(deployment).collect(),
+        deployments: homes.iter().map(deployment).collect(),
     };
     let mut writer = BackupWriter::start(out, &header)?;
     let mut progress = Progress::new("saved", &source.seams);
-    for service in services {
-        let mut view = source.view(service).await?;
+    for home in homes {
+        let mut view = source.view(home).await?;
         writer.deployment(&mut *view.snapshot, &mut |totals| progress.tell(totals)).await?;
         view.close().await;
     }
@@ -64,9 +67,8 @@ async fn write(source: &Source, services: &[String], out: impl Write) -> Result<
     Ok(totals)
 }
 
-/// The stores that are read.
+/// What reads the stores.
 struct Source {
-    storage: Storage,
     seams: Seams,
 }
 
@@ -87,39 +89,38 @@ impl View {
 }
 
 impl Source {
-    /// The services to save, in order: those that are named, or all that there are.
-    async fn services(&self, named: &[String]) -> Result<Vec<String>, Error> {
-        if self.storage == Storage::Memory {
+    /// The deployments to save, in order: those of the services that are named, or all that there are.
+    async fn homes(&self, args: &BackupArgs) -> Result<Vec<Home>, Error> {
+        let homes = places::homes(&args.store, &args.place, &self.seams).await?;
+        if homes.iter().any(|home| home.storage == Storage::Memory) {
             let problem = "what is in the memory of a process cannot be saved".to_owned();
             return Err(Error::Usage { problem });
         }
-        if named.is_empty() {
-            let services = self.storage.services(&self.seams).await?;
-            return if services.is_empty() { Err(Error::NoStores) } else { Ok(services) };
+        if homes.is_empty() {
+            return Err(Error::NoStores);
         }
-        for service in named {
-            // Opening a store would make it.
-            if !self.storage.has(service, &self.seams).await? {
+        for service in &args.services {
+            if homes.iter().all(|home| *home.id.service != **service) {
                 return Err(Error::NoStore { service: service.clone() });
             }
         }
-        let mut services = named.to_vec();
-        services.sort();
-        services.dedup();
-        Ok(services)
+        let is_wanted = |id: &DeploymentId| {
+            args.services.is_empty() || args.services.iter().any(|named| **named == *id.service)
+        };
+        Ok(homes.into_iter().filter(|home| is_wanted(&home.id)).collect())
     }
 
-    /// What the store of `service` holds now.
-    async fn view(&self, service: &str) -> Result<View, Error> {
-        if let Storage::Folder(folder) = &self.storage {
+    /// What a store holds now.
+    async fn view(&self, Home { id, storage }: &Home) -> Result<View, Error> {
+        if let Storage::Folder(folder) = storage {
             // The process that serves has the file locked, which is for writers only.
-            let path = storage::file(folder, service);
+            let path = storage::file(folder, id);
             let snapshot = Sqlite::view(&path, self.seams.clone()).await;
             let snapshot = snapshot.map_err(storage::OpenError::from)?;
             return Ok(View { snapshot, backend: None });
         }
-        let backend = self.storage.open(service, &self.seams).await?;
-        let failed = |source| storage::OpenError::Store { service: service.to_owned(), source };
+        let backend = storage.open(id, &self.seams).await?;
+        let failed = |source| storage::OpenError::Store { deployment: id.clone(), source };
         let snapshot = backend.snapshot().await.map_err(failed)?;
         Ok(View { snapshot, backend: Some(backend) })
     }

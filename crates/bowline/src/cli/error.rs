@@ -81,6 +81,10 @@ pub(crate) enum Error {
     SchemaProblems { errors: usize, warnings: usize },
     #[error(transparent)]
     Start(#[from] bowline::StartError),
+    #[error(transparent)]
+    Fleet(#[from] bowline::FleetError),
+    #[error(transparent)]
+    Config(#[from] bowline::ConfigError),
     #[error("start the runtime")]
     Runtime(#[source] io::Error),
     #[error("listen for signals")]
@@ -147,6 +151,7 @@ impl Error {
             Self::Partly { failed, total, .. } if failed < total => exit::PARTIAL,
             Self::Partly { worst, .. } => *worst,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
+            Self::Fleet(bowline::FleetError::NoDeployment { .. }) => exit::USAGE,
             Self::BadDocument { .. }
             | Self::BadDocuments { .. }
             | Self::Read { .. }
@@ -157,6 +162,8 @@ impl Error {
             | Self::ServerSchema { .. }
             | Self::SchemaProblems { .. }
             | Self::Start(_)
+            | Self::Fleet(_)
+            | Self::Config(_)
             | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Backup(_)

@@ -1,6 +1,6 @@
 //! The command line: parses arguments, runs one command, ends with its exit code.
 //!
-//! `bowline up`, `schema`, `backup` and `restore` use the library; all other commands are clients of a server over its public API, found
+//! `bowline up`, `serve`, `schema`, `backup` and `restore` use the library; all other commands are clients of a server over its public API, found
 //! by gRPC reflection. Start at [`run`]; each client command has its file in [`verbs`].
 
 mod apply_order;
@@ -21,6 +21,7 @@ mod fields;
 mod json;
 mod new_store;
 mod part_file;
+mod places;
 mod print;
 mod reflect;
 mod report;
@@ -68,6 +69,10 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<(), Error> {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             block_on(&mut builder, Box::pin(up::run(args, out)))
         }
+        Command::Serve(args) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            block_on(&mut builder, Box::pin(up::serve(args, out)))
+        }
         Command::Backup(args) => block_on_or_leave(Box::pin(backup::run(args, out))),
         Command::Restore(args) => block_on_or_leave(Box::pin(restore::run(args, out))),
         Command::Schema(command) => schema::run(command, out),
@@ -111,6 +116,7 @@ fn client_command(command: Command, out: &mut dyn Write) -> LocalBoxFuture<'_, R
         Command::Services(args) => Box::pin(env::services(args, out)),
         Command::Deployments(args) => Box::pin(env::deployments(args, out)),
         Command::Up(_)
+        | Command::Serve(_)
         | Command::Schema(_)
         | Command::Backup(_)
         | Command::Restore(_)

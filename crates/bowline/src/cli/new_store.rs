@@ -1,21 +1,23 @@
 //! SQLite files that a restore makes: hidden until every one of them is complete, then given their names.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bowline::storage;
 use bowline_base::Seams;
+use bowline_node::DeploymentId;
 use bowline_store::{Backend, Sqlite, SqliteOptions};
 
 use super::error::Error;
 use super::part_file::sync_folder_of;
 
 /// The files of one restore. Dropped before [`NewStores::publish`], they are removed.
+#[derive(Default)]
 pub(crate) struct NewStores {
-    folder: PathBuf,
     /// Only one restore at a time makes files in a folder.
-    _lock: File,
+    locks: BTreeMap<PathBuf, File>,
     /// Where each is now, and where it is to be.
     files: Vec<(PathBuf, PathBuf)>,
 }
@@ -24,34 +26,26 @@ pub(crate) struct NewStores {
 const BESIDE: [&str; 3] = ["-wal", "-shm", ".lock"];
 
 impl NewStores {
-    /// Makes sure that none of `services` has a store below `folder`.
-    pub(crate) fn begin(folder: &Path, services: &[String]) -> Result<Self, Error> {
-        let folder = folder.to_owned();
-        let lock_path = storage::file(&folder, "any").with_file_name(".restore.lock");
-        let failed = |source| Error::Write { path: lock_path.clone(), source };
-        if let Some(region) = lock_path.parent() {
-            std::fs::create_dir_all(region).map_err(failed)?;
+    /// Makes sure that the deployment has no store below `folder`, and that nobody else makes one there.
+    pub(crate) fn reserve(&mut self, folder: &Path, id: &DeploymentId) -> Result<(), Error> {
+        let path = storage::file(folder, id);
+        let lock_path = path.with_file_name(".restore.lock");
+        if !self.locks.contains_key(&lock_path) {
+            let lock = lock(&lock_path)?;
+            self.locks.insert(lock_path, lock);
         }
-        let lock = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: lock_path }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-        for service in services {
-            check_absent(&storage::file(&folder, service))?;
-        }
-        Ok(Self { folder, _lock: lock, files: Vec::new() })
+        check_absent(&path)
     }
 
-    /// Makes a hidden store. What a killed restore left in its place is removed.
+    /// Makes a hidden store in a place that was reserved. What a killed restore left there is removed.
     pub(crate) fn create(
         &mut self,
-        service: &str,
+        folder: &Path,
+        id: &DeploymentId,
         seams: &Seams,
     ) -> Result<Arc<dyn Backend>, Error> {
-        let path = storage::file(&self.folder, service);
-        let hidden = storage::restoring_file(&self.folder, service);
+        let path = storage::file(folder, id);
+        let hidden = storage::restoring_file(folder, id);
         remove(&hidden);
         let opened = Sqlite::open(&hidden, SqliteOptions::default(), seams.clone());
         self.files.push((hidden, path));
@@ -63,7 +57,9 @@ impl NewStores {
         for (hidden, path) in &self.files {
             publish(hidden, path)?;
         }
-        if let Some((_, path)) = self.files.first() {
+        let folders: BTreeMap<_, _> =
+            self.files.iter().map(|(_, path)| (path.parent(), path)).collect();
+        for path in folders.into_values() {
             sync_folder_of(path).map_err(|source| Error::Write { path: path.clone(), source })?;
         }
         self.files.clear();
@@ -74,6 +70,19 @@ impl NewStores {
 impl Drop for NewStores {
     fn drop(&mut self) {
         self.files.iter().for_each(|(hidden, _)| remove(hidden));
+    }
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let failed = |source| Error::Write { path: path.to_owned(), source };
+    if let Some(region) = path.parent() {
+        std::fs::create_dir_all(region).map_err(failed)?;
+    }
+    let lock = File::options().create(true).append(true).open(path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -1,12 +1,13 @@
 //! `bowline restore`: a backup into an empty store, or only looked through.
 
+use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use bowline::Storage;
-use bowline::storage::REGION;
 use bowline_base::Seams;
+use bowline_node::DeploymentId;
 use bowline_store::backup::{
     self, BackupReader, Contents, Deployment, DeploymentContents, Guard, Header, Part, Restore,
     Totals,
@@ -16,6 +17,7 @@ use bowline_store::{Backend, Position};
 use super::args::RestoreArgs;
 use super::error::Error;
 use super::new_store::NewStores;
+use super::places::{self, Targets};
 use super::transfer::{Progress, count, lines, size, unless_interrupted};
 
 /// What is read of a file at once.
@@ -31,11 +33,12 @@ pub(crate) async fn run(args: RestoreArgs, out: &mut dyn Write) -> Result<(), Er
     }
     let seams = Seams::real();
     let reader = BackupReader::open(input)?;
-    let services = selected(reader.header(), &args.services)?;
-    let mut target = Target::begin(args.store.storage(), &services, seams.clone())?;
+    let targets = places::targets(&args.store, &args.place)?;
+    let deployments = selected(reader.header(), &args.services, &targets)?;
+    let mut target = Target::begin(deployments, seams.clone())?;
     let history = if args.moves { History::Continues } else { History::NewEra(args.era) };
     let work = Box::pin(async {
-        let found = target.fill(reader, &services, history).await?;
+        let found = target.fill(reader, history).await?;
         target.finish(found).await
     });
     let restored = unless_interrupted(&seams, work).await?;
@@ -51,26 +54,34 @@ fn open(path: &Path) -> Result<Input, Error> {
     Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
 }
 
-/// The services to restore: those that are named, or all of the file.
-fn selected(header: &Header, named: &[String]) -> Result<Vec<String>, Error> {
-    let known: Vec<_> = header.deployments.iter().filter(|d| d.region == REGION).collect();
+/// What is to be restored, and where to.
+type Wanted = BTreeMap<DeploymentId, Storage>;
+
+/// The deployments to restore: those of the services that are named, or all of the file for which there is a place.
+fn selected(header: &Header, named: &[String], targets: &Targets) -> Result<Wanted, Error> {
+    let id = |d: &Deployment| DeploymentId::new(d.service.as_str(), d.region.as_str());
+    let homes = header.deployments.iter().filter_map(|d| Some((id(d), targets.of(&id(d))?)));
+    let known: Wanted = homes.collect();
     let usage = |problem: String| Err(Error::Usage { problem });
     let there = || {
         let there: Vec<_> = header.deployments.iter().map(ToString::to_string).collect();
         there.join(", ").escape_debug().to_string()
     };
-    if let Some(other) = named.iter().find(|name| known.iter().all(|d| d.service != **name)) {
+    let lacks = |name: &&String| known.keys().all(|id| *id.service != ***name);
+    if let Some(other) = named.iter().find(lacks) {
         return usage(format!("the backup does not have {other}; it has {}", there()));
     }
-    let is_wanted = |d: &&Deployment| named.is_empty() || named.contains(&d.service);
-    let services: Vec<_> = known.into_iter().filter(is_wanted).map(|d| d.service.clone()).collect();
-    if services.is_empty() {
+    let is_wanted =
+        |id: &DeploymentId| named.is_empty() || named.iter().any(|n| **n == *id.service);
+    let wanted: Wanted = known.into_iter().filter(|(id, _)| is_wanted(id)).collect();
+    if wanted.is_empty() {
         return usage(format!("there is nothing to restore; the backup has {}", there()));
     }
     // They become names of files.
-    match services.iter().find(|service| !is_service(service)) {
+    let bad = wanted.keys().flat_map(|id| [&id.service, &id.region]).find(|name| !is_service(name));
+    match bad.cloned() {
         Some(bad) => usage(format!("\"{}\" is not the name of a service", bad.escape_debug())),
-        None => Ok(services),
+        None => Ok(wanted),
     }
 }
 
@@ -109,10 +120,9 @@ impl History {
 
 /// Where the rows go.
 struct Target {
-    storage: Storage,
+    wanted: Wanted,
     seams: Seams,
-    /// For files.
-    files: Option<NewStores>,
+    files: NewStores,
 }
 
 /// A deployment whose rows are in its store, which is not to be used yet.
@@ -130,23 +140,25 @@ struct Done {
 }
 
 impl Target {
-    fn begin(storage: Storage, services: &[String], seams: Seams) -> Result<Self, Error> {
-        let files = match &storage {
-            Storage::Memory => {
-                let problem = "what is restored into memory is gone with this process".to_owned();
-                return Err(Error::Usage { problem });
+    fn begin(wanted: Wanted, seams: Seams) -> Result<Self, Error> {
+        let mut files = NewStores::default();
+        for (id, storage) in &wanted {
+            match storage {
+                Storage::Memory => {
+                    let problem = "what is restored into memory is gone with this process";
+                    return Err(Error::Usage { problem: problem.to_owned() });
+                }
+                Storage::Folder(folder) => files.reserve(folder, id)?,
+                Storage::Postgres(_) => {}
             }
-            Storage::Folder(folder) => Some(NewStores::begin(folder, services)?),
-            Storage::Postgres(_) => None,
-        };
-        Ok(Self { storage, seams, files })
+        }
+        Ok(Self { wanted, seams, files })
     }
 
     /// Puts all rows into stores. The file was read to its end and is whole when this returns.
     async fn fill(
         &mut self,
         mut reader: BackupReader<Input>,
-        services: &[String],
         history: History,
     ) -> Result<Vec<Filled>, Error> {
         let mut progress = Progress::new("restored", &self.seams);
@@ -158,10 +170,14 @@ impl Target {
             (reader, part) = self.read(reader).await?;
             match part {
                 Part::Deployment { deployment, position } => {
-                    is_wanted =
-                        deployment.region == REGION && services.contains(&deployment.service);
-                    if is_wanted {
-                        filled.push(self.deployment(deployment, position, history).await?);
+                    let (service, region) =
+                        (deployment.service.as_str(), deployment.region.as_str());
+                    let wanted = self.wanted.get_key_value(&DeploymentId::new(service, region));
+                    is_wanted = wanted.is_some();
+                    if let Some((id, storage)) = wanted {
+                        let (id, storage) = (id.clone(), storage.clone());
+                        let home = (&id, &storage);
+                        filled.push(self.deployment(deployment, home, position, history).await?);
                     }
                 }
                 Part::Rows { table, rows } => {
@@ -195,17 +211,15 @@ impl Target {
     async fn deployment(
         &mut self,
         deployment: Deployment,
+        (id, storage): (&DeploymentId, &Storage),
         position: Position,
         history: History,
     ) -> Result<Filled, Error> {
         let second = u64::try_from(self.seams.clock.now().as_second()).unwrap_or(0);
         let after = history.after(position, second)?;
-        let (backend, guard) = match &mut self.files {
-            Some(files) => (files.create(&deployment.service, &self.seams)?, Guard::Hidden),
-            None => {
-                let opened = self.storage.open_bare(&deployment.service, &self.seams).await?;
-                (opened, Guard::Marked)
-            }
+        let (backend, guard) = match storage {
+            Storage::Folder(folder) => (self.files.create(folder, id, &self.seams)?, Guard::Hidden),
+            _ => (storage.open_bare(id, &self.seams).await?, Guard::Marked),
         };
         let begun = Restore::begin(backend.clone(), guard, &self.seams).await;
         let restore = begun.map_err(|source| failed(&deployment, source))?;
@@ -222,9 +236,7 @@ impl Target {
             closed.map_err(|source| failed(&contents.deployment, source.into()))?;
             done.push(Done { contents, position: restored.position });
         }
-        if let Some(files) = self.files.take() {
-            files.publish()?;
-        }
+        std::mem::take(&mut self.files).publish()?;
         Ok(done)
     }
 }
@@ -273,28 +285,42 @@ fn print_lines(contents: &DeploymentContents, out: &mut dyn Write) -> Result<(),
 mod tests {
     use super::*;
 
-    fn header(services: &[&str]) -> Header {
-        let deployment =
-            |s: &&str| Deployment { service: (*s).to_owned(), region: REGION.to_owned() };
-        Header { deployments: services.iter().map(deployment).collect(), ..Header::default() }
+    fn header(deployments: &[(&str, &str)]) -> Header {
+        let deployment = |(service, region): &(&str, &str)| Deployment {
+            service: (*service).to_owned(),
+            region: (*region).to_owned(),
+        };
+        Header { deployments: deployments.iter().map(deployment).collect(), ..Header::default() }
+    }
+
+    fn local() -> Targets {
+        Targets::All { region: "local".to_owned(), storage: Storage::Folder("d".into()) }
     }
 
     #[test]
     fn services_are_chosen_from_what_is_there() {
-        let header = header(&["a.example.com", "b.example.com"]);
-        assert_eq!(selected(&header, &[]).unwrap().len(), 2);
-        assert_eq!(selected(&header, &["b.example.com".into()]).unwrap(), ["b.example.com"]);
-        let error = selected(&header, &["c".into()]).unwrap_err().to_string();
+        let header = header(&[
+            ("a.example.com", "local"),
+            ("b.example.com", "local"),
+            ("a.example.com", "eu"),
+        ]);
+        assert_eq!(selected(&header, &[], &local()).unwrap().len(), 2);
+        let named = selected(&header, &["b.example.com".into()], &local()).unwrap();
+        assert_eq!(
+            named.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            ["b.example.com@local"]
+        );
+        let error = selected(&header, &["c".into()], &local()).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the backup does not have c; it has a.example.com in local, b.example.com in local"
+            "the backup does not have c; it has a.example.com in local, b.example.com in local, a.example.com in eu"
         );
     }
 
     #[test]
     fn a_service_of_a_file_names_no_other_place() {
         for bad in ["../x", "/etc/x", "", ".hidden", "a\0b", "a/b", "a\"b"] {
-            assert!(selected(&header(&[bad]), &[]).is_err(), "{bad:?}");
+            assert!(selected(&header(&[(bad, "local")]), &[], &local()).is_err(), "{bad:?}");
         }
     }
 

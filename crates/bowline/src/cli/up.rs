@@ -1,16 +1,20 @@
-//! `bowline up`: serves until told to stop.
+//! `bowline up` and `bowline serve`: serve until told to stop.
 //!
-//! Standard output gets one line, `ready on http://ADDR`, once requests are answered; everything else is logged.
+//! Standard output gets one line for each port, `ready on http://ADDR`, once requests are answered; everything else is logged.
 
 use std::io::{IsTerminal as _, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bowline::{Node, Storage};
-use bowline_schema::diagnostic;
+use bowline::config;
+use bowline::{Config, Fleet, Node, Storage};
+use bowline_node::DeploymentId;
+use bowline_schema::diagnostic::{self, Diagnostic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Format, ServerArgs, UpArgs};
+use super::args::{Format, ServeArgs, ServerArgs, StoreArgs, UpArgs};
 use super::error::{Error, exit};
 use super::{say, schema, verbs};
 
@@ -19,20 +23,53 @@ const LOG_VARIABLE: &str = "BOWLINE_LOG";
 /// Longest time of one request while sample data is applied.
 const SEED_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// `bowline up`
 pub(crate) async fn run(args: UpArgs, out: &mut dyn Write) -> Result<(), Error> {
+    let seed = args.seed.clone();
+    let start = async {
+        match &args.file {
+            Some(file) => {
+                let config = configuration(file, &args.store, args.memory)?;
+                Ok(Running::Fleet(Box::new(Fleet::builder(config).start().await?)))
+            }
+            None => Ok(Running::Node(Box::new(node(&args).await?))),
+        }
+    };
+    until_stopped(start, &seed, out).await
+}
+
+/// `bowline serve`
+pub(crate) async fn serve(args: ServeArgs, out: &mut dyn Write) -> Result<(), Error> {
+    let id = DeploymentId::new(args.service, args.region);
+    let start = async {
+        let config = configuration(&args.file, &args.store, args.memory)?;
+        let fleet = Fleet::builder(config).only(id).start().await?;
+        Ok(Running::Fleet(Box::new(fleet)))
+    };
+    until_stopped(start, &[], out).await
+}
+
+async fn until_stopped(
+    start: impl Future<Output = Result<Running, Error>>,
+    seed: &[PathBuf],
+    out: &mut dyn Write,
+) -> Result<(), Error> {
     log_to_stderr();
     let mut signals = Signals::listen()?;
-    let node = tokio::select! {
-        started = start(&args) => started?,
+    let running = tokio::select! {
+        started = start => started?,
         () = signals.next() => return Ok(()),
     };
+    if !running.diagnostics().is_empty() {
+        say::line(&diagnostic::render(running.diagnostics()));
+    }
     let served = tokio::select! {
-        failed = serve(&args, &node, out) => failed,
+        failed = say_ready(&running, seed, out) => failed,
         () = signals.next() => Ok(()),
     };
     tracing::info!("stopping");
     tokio::select! {
-        () = node.stop() => served,
+        () = running.stop() => served,
         () = signals.next() => {
             tracing::warn!("stopped at once, without waiting for open requests");
             std::process::exit(i32::from(exit::ERROR));
@@ -51,38 +88,92 @@ fn log_to_stderr() {
     let _ = subscriber.try_init();
 }
 
-async fn start(args: &UpArgs) -> Result<Node, Error> {
+/// What serves.
+enum Running {
+    /// Folders, without a configuration.
+    Node(Box<Node>),
+    Fleet(Box<Fleet>),
+}
+
+impl Running {
+    fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Node(node) => node.diagnostics(),
+            Self::Fleet(fleet) => fleet.diagnostics(),
+        }
+    }
+
+    fn was_empty(&self) -> bool {
+        match self {
+            Self::Node(node) => node.was_empty(),
+            Self::Fleet(fleet) => fleet.was_empty(),
+        }
+    }
+
+    /// Each port, with what it is for; the first region's first.
+    fn ports(&self) -> Vec<(SocketAddr, String)> {
+        match self {
+            Self::Node(node) => vec![(node.address(), String::new())],
+            Self::Fleet(fleet) => {
+                let port = |(region, address)| (address, format!(" for {region}"));
+                fleet.addresses().map(port).collect()
+            }
+        }
+    }
+
+    async fn stop(&self) {
+        match self {
+            Self::Node(node) => node.stop().await,
+            Self::Fleet(fleet) => fleet.stop().await,
+        }
+    }
+}
+
+async fn node(args: &UpArgs) -> Result<Node, Error> {
     let storage = if args.memory { Storage::Memory } else { args.store.storage() };
     let mut builder = Node::builder().listen(args.listen).storage(storage);
     for folder in &args.folders {
         builder = builder.source(schema::source(folder));
     }
-    let node = builder.start().await?;
-    if !node.diagnostics().is_empty() {
-        say::line(&diagnostic::render(node.diagnostics()));
-    }
-    Ok(node)
+    Ok(builder.start().await?)
 }
 
-/// Applies the sample data, says that the node is ready, and does not come back unless something failed.
+/// The configuration; a store of the command line goes before those of the file.
+fn configuration(
+    file: &std::path::Path,
+    store: &StoreArgs,
+    is_memory: bool,
+) -> Result<Config, Error> {
+    let mut config = Config::read(file, config::environment)?;
+    let storage = if is_memory { Some(Storage::Memory) } else { store.given() };
+    if let Some(storage) = storage {
+        config.set_storage(storage);
+    }
+    Ok(config)
+}
+
+/// Applies the sample data, says that everything is ready, and does not come back unless something failed.
 ///
 /// Sample data is for a first start only, and never undoes what users did.
-async fn serve(args: &UpArgs, node: &Node, out: &mut dyn Write) -> Result<(), Error> {
-    if node.was_empty() && !args.seed.is_empty() {
-        seed(args, node).await?;
+async fn say_ready(running: &Running, paths: &[PathBuf], out: &mut dyn Write) -> Result<(), Error> {
+    let ports = running.ports();
+    if let (true, false, Some((first, _))) = (running.was_empty(), paths.is_empty(), ports.first())
+    {
+        seed(paths, *first).await?;
     }
-    writeln!(out, "ready on http://{}", node.address())?;
+    for (address, purpose) in ports {
+        writeln!(out, "ready on http://{address}{purpose}")?;
+    }
     out.flush()?;
     std::future::pending().await
 }
 
 /// Over the public API, like any client; what it prints belongs to the log.
-async fn seed(args: &UpArgs, node: &Node) -> Result<(), Error> {
-    let mut address = node.address();
+async fn seed(paths: &[PathBuf], mut address: SocketAddr) -> Result<(), Error> {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
     let server = ServerArgs {
@@ -92,7 +183,7 @@ async fn seed(args: &UpArgs, node: &Node) -> Result<(), Error> {
     };
     let session = verbs::open(&server).await?;
     let mut ignored = std::io::sink();
-    verbs::apply::apply(&session, &args.seed, false, Format::Table, &mut ignored).await
+    verbs::apply::apply(&session, paths, false, Format::Table, &mut ignored).await
 }
 
 /// The ways in which a process is asked to stop.

@@ -659,7 +659,7 @@ fn services_are_found_in_nested_folders() {
         "secrets/secret.proto",
         "syntax = \"proto3\";\npackage ntt.secrets.v1;\nmessage Project { string name = 1; }\nmessage Secret { string name = 1; }\n",
     );
-    let Loaded { registry, diagnostics } = load(&[Source::Folder(root.path().to_owned())]);
+    let Loaded { registry, diagnostics, .. } = load(&[Source::Folder(root.path().to_owned())]);
     let codes: Vec<_> = diagnostics.iter().map(|problem| problem.code).collect();
     assert_eq!(
         codes,
