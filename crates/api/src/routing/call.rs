@@ -40,6 +40,10 @@ impl Engine {
         let out = self.outgoing(routing, method, &context);
         let request = Request::new(&route.binding, message);
         match target(route, places, &request) {
+            Target::Nothing if route.binding.verb == Verb::Watch => {
+                let message = request.message;
+                self.watch_routed(&out, route, message, Plan::Local, None).await.map(Reply::Stream)
+            }
             Target::Nothing => self.call_here(route, request.message, context).await,
             Target::Many => self.batch_get_routed(&out, route, places, request).await,
             Target::Scope(scope) => {
@@ -150,7 +154,10 @@ impl Engine {
         let is_deployed = |region: &str| routing.is_deployed(service, region);
         let plan = plan(&routing.region, hop, &Owned::In(regions), is_deployed);
         if route.binding.verb == Verb::Watch {
-            return self.watch_routed(out, route, message, plan, scope).await.map(Reply::Stream);
+            return self
+                .watch_routed(out, route, message, plan, Some(scope.clone()))
+                .await
+                .map(Reply::Stream);
         }
         match plan {
             Plan::Merge(regions) => {

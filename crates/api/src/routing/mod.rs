@@ -10,12 +10,15 @@ mod consistency;
 mod forward;
 pub(crate) mod hop;
 mod list;
-mod merge;
+pub(crate) mod merge;
 mod part;
 mod plan;
+mod sources;
 mod target;
 pub(crate) mod token;
 mod watch;
+mod watch_stateful;
+mod watch_stateless;
 
 use std::fmt;
 use std::sync::Arc;

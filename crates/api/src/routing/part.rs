@@ -12,6 +12,9 @@ use super::merge::Part;
 use crate::engine::page::PageRow;
 use crate::engine::sink::Count;
 
+/// What peers must agree on to merge: these messages, and how sort keys are made.
+const LAYOUT: u32 = 1;
+
 /// The part of a page that one region has, on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct WirePart {
@@ -23,6 +26,9 @@ struct WirePart {
     total: i64,
     #[prost(int64, tag = "4")]
     before: i64,
+    /// [`LAYOUT`]; so no part is empty on the wire, which stands for a sign of life.
+    #[prost(uint32, tag = "5")]
+    layout: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -45,7 +51,8 @@ impl Part {
         };
         let Count { total, before } = self.count;
         let rows = self.rows.iter().map(row).collect();
-        WirePart { rows, has_more: self.has_more, total, before }.encode_to_vec().into()
+        let (has_more, layout) = (self.has_more, LAYOUT);
+        WirePart { rows, has_more, total, before, layout }.encode_to_vec().into()
     }
 
     /// Reads a part of at most `rows_max` rows.
@@ -58,6 +65,9 @@ impl Part {
             Status::new(Reason::Internal, "another region answered a list in a way not understood")
         };
         let part = WirePart::decode(bytes).map_err(|_| bad("does not decode"))?;
+        if part.layout != LAYOUT {
+            return Err(bad("is of another layout"));
+        }
         if part.rows.len() > rows_max {
             return Err(bad("has more rows than were asked for"));
         }
@@ -74,6 +84,14 @@ impl Part {
             has_more: part.has_more,
             count: Count { total: part.total, before: part.before },
         })
+    }
+
+    /// Reads a message of a live part; `None`: it is only a sign of life.
+    ///
+    /// # Errors
+    /// As [`Part::decode`].
+    pub(crate) fn decode_live(message: Bytes, rows_max: usize) -> Result<Option<Self>, Status> {
+        if message.is_empty() { Ok(None) } else { Self::decode(message, rows_max).map(Some) }
     }
 
     /// Shortens the part to about `bytes_max` bytes on the wire: keys and names count here too. Never to nothing.

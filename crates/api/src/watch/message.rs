@@ -27,6 +27,16 @@ pub(crate) struct Marks {
     pub(crate) page_tokens: Option<(String, String)>,
 }
 
+/// A message of another deployment's watch, with its changes as they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Encoded change messages.
+    pub(crate) changes: Vec<Bytes>,
+    pub(crate) is_current: bool,
+    pub(crate) is_hard_reset: bool,
+    pub(crate) resume_token: String,
+}
+
 /// Field numbers of a watch response and of its change message.
 pub(crate) struct WatchShape {
     response: WatchResponse,
@@ -89,6 +99,43 @@ impl WatchShape {
                 let change = self.change(event);
                 wire::put_bytes(buffer, self.response.changes.number(), &change);
             }
+            self.put_marks(buffer, marks);
+        })
+    }
+
+    /// Takes a message apart, without looking into its changes; `None` if it is malformed.
+    pub(crate) fn read(&self, message: &Bytes) -> Option<Received> {
+        let response = &self.response;
+        let is = |field: &Option<FieldDescriptor>, tag| {
+            field.as_ref().is_some_and(|field| field.number() == tag)
+        };
+        let mut received = Received::default();
+        for field in wire::fields(message) {
+            match field? {
+                (tag, wire::Field::Bytes(change)) if tag == response.changes.number() => {
+                    received.changes.push(change);
+                }
+                (tag, wire::Field::Bytes(token)) if is(&response.resume_token, tag) => {
+                    received.resume_token = std::str::from_utf8(&token).ok()?.to_owned();
+                }
+                (tag, wire::Field::Varint(flag)) if is(&response.is_current, tag) => {
+                    received.is_current = flag != 0;
+                }
+                (tag, wire::Field::Varint(flag)) if is(&response.is_hard_reset, tag) => {
+                    received.is_hard_reset = flag != 0;
+                }
+                _ => {}
+            }
+        }
+        Some(received)
+    }
+
+    /// A message with changes as another deployment's watch sent them.
+    pub(crate) fn pass_on(&self, changes: &[Bytes], marks: &Marks) -> Bytes {
+        let tag = self.response.changes.number();
+        let len: usize = changes.iter().map(|change| wire::field_len(tag, change.len())).sum();
+        wire::build(len + 64 + marks.resume_token.len(), |buffer| {
+            changes.iter().for_each(|change| wire::put_bytes(buffer, tag, change));
             self.put_marks(buffer, marks);
         })
     }

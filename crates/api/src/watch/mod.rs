@@ -16,5 +16,8 @@ mod stateful;
 mod stateless;
 
 pub(crate) use hub::Hub;
-pub(crate) use registry::Watches;
+pub(crate) use message::{Marks, WatchShape};
+pub(crate) use open::{Origin, chunk_size, shape_of};
+pub(crate) use registry::{OpenWatch, Watches};
+pub(crate) use stateful::{difference, query as stateful_query};
 pub(crate) use stateless::closing;

@@ -22,6 +22,16 @@ use crate::handler::Context;
 
 type Messages = BoxStream<'static, Result<Bytes, Status>>;
 
+/// Where a STATELESS watch begins, and whom its tokens are for.
+pub(crate) struct Origin {
+    /// The token of this deployment's store; empty: none.
+    pub(crate) token: String,
+    /// The client is told to drop all it has.
+    pub(crate) is_reset: bool,
+    /// Tokens say that they are of this region; `None`: they are for somebody who knows.
+    pub(crate) region: Option<Arc<str>>,
+}
+
 impl Engine {
     /// Starts a watch of a collection.
     pub(crate) async fn watch(
@@ -32,18 +42,22 @@ impl Engine {
     ) -> Result<Messages, Status> {
         let kind = request.enum_name(&request.fields.watch.kind).unwrap_or_default();
         if kind.ends_with("STATELESS") {
-            self.watch_stateless(route, &request, context).await
+            let token = request.text(&request.fields.watch.resume_token);
+            let origin = Origin { token, is_reset: false, region: None };
+            self.watch_stateless(route, &request, context, origin).await
         } else {
             let watch = Stateful::open(self, route, &request, context)?;
             Ok(unfold(watch, |mut w| async { w.next().await.map(|m| (m, w)) }).boxed())
         }
     }
 
-    async fn watch_stateless(
+    /// Starts a STATELESS watch of a collection, as far as it is in this deployment.
+    pub(crate) async fn watch_stateless(
         self: &Arc<Self>,
         route: &Arc<Route>,
         request: &Request<'_>,
         context: &Context,
+        origin: Origin,
     ) -> Result<Messages, Status> {
         let fields = request.fields;
         for (field, is_set) in [
@@ -60,7 +74,7 @@ impl Engine {
         let selection = Selection::of_collection(&route.resource.ty, request, &self.limits)?;
         let query_hash = watch_hash(route, request);
         let chunk = chunk_size(request, self.limits.watch_chunk_max)?;
-        let start = self.start_of(route, request, query_hash).await?;
+        let start = self.start_of(route, request, &origin, query_hash).await?;
         let shape = shape_of(route)?;
         let open = self.watches.open(context)?;
         let from = match start {
@@ -80,6 +94,7 @@ impl Engine {
             feed,
             chunk,
             query_hash,
+            region: origin.region,
             phase,
             out: VecDeque::new(),
             _open: open,
@@ -94,14 +109,18 @@ impl Engine {
         &self,
         route: &Route,
         request: &Request<'_>,
+        origin: &Origin,
         query_hash: u64,
     ) -> Result<Start, Status> {
         let fields = &request.fields.watch;
         let hub = &route.deployment.hub;
-        let token = request.text(&fields.resume_token);
+        let token = &origin.token;
+        if origin.is_reset {
+            return Ok(Start::Reset);
+        }
         match request.submessage(&fields.starting_time) {
             Some(time) if token.is_empty() => start::from_time(hub, timestamp(&time)?).await,
-            _ => start::from_token(hub, &token, query_hash),
+            _ => start::from_token(hub, token, query_hash),
         }
     }
 
@@ -142,13 +161,13 @@ pub(super) fn feed(
     )
 }
 
-pub(super) fn shape_of(route: &Route) -> Result<WatchShape, Status> {
+pub(crate) fn shape_of(route: &Route) -> Result<WatchShape, Status> {
     WatchShape::of(&route.resource.ty, &route.binding.response)
         .ok_or_else(|| Status::new(Reason::Internal, "the method's response is not one of a watch"))
 }
 
 /// Changes in one message: what the request says, at most the limit, which is the default too.
-pub(super) fn chunk_size(request: &Request<'_>, max: usize) -> Result<usize, Status> {
+pub(crate) fn chunk_size(request: &Request<'_>, max: usize) -> Result<usize, Status> {
     let wish = request.number(&request.fields.watch.max_chunk_size);
     match usize::try_from(wish) {
         Ok(0) => Ok(max),

@@ -20,6 +20,8 @@ use crate::engine::request::Request;
 use crate::engine::select::Selection;
 use crate::engine::{Engine, Route};
 use crate::handler::Context;
+use crate::routing::hop::Hop;
+use crate::routing::merge::Part;
 
 /// See the module's header.
 pub(super) struct Stateful {
@@ -33,6 +35,8 @@ pub(super) struct Stateful {
     /// What the client holds; `None` before the first page.
     shown: Option<Page>,
     tokens: (String, String),
+    /// It is for another deployment, which merges it: whole parts of a page instead of what differs.
+    is_part: bool,
     out: VecDeque<Bytes>,
     is_over: bool,
     _open: OpenWatch,
@@ -45,19 +49,9 @@ impl Stateful {
         request: &Request<'_>,
         context: &Context,
     ) -> Result<Self, Status> {
-        let fields = &request.fields.watch;
-        if !request.text(&fields.resume_token).is_empty()
-            || request.submessage(&fields.starting_time).is_some()
-        {
-            let why = "a STATEFUL watch cannot be resumed; it always begins with its page";
-            return Err(Status::bad_field(Reason::InvalidField, "resume_token", why));
-        }
         let limits = &engine.limits;
         let selection = Selection::of_collection(&route.resource.ty, request, limits)?;
-        let mut query = engine.page_query(route, request, limits.watch_page_max)?;
-        if request.number(&request.fields.page_size) == 0 {
-            query.size = limits.watch_page_max;
-        }
+        let query = query(engine, route, request)?;
         let head = *route.deployment.backend.head().borrow();
         Ok(Self {
             feed: open::feed(engine, route, &selection, head),
@@ -70,6 +64,7 @@ impl Stateful {
             query,
             shown: None,
             tokens: (String::new(), String::new()),
+            is_part: Hop::of(context) == Hop::Part,
             out: VecDeque::new(),
             is_over: false,
         })
@@ -102,7 +97,8 @@ impl Stateful {
                 Step::Idle => {
                     // A sign of life, so that a client can tell a quiet stream from a dead one.
                     let marks = Marks { is_current: true, ..Marks::default() };
-                    self.out.push_back(self.shape.message(&[], &marks));
+                    let sign = self.shape.message(&[], &marks);
+                    self.out.push_back(if self.is_part { Bytes::new() } else { sign });
                     break;
                 }
                 Step::TooOld => is_affected = true,
@@ -149,17 +145,55 @@ impl Stateful {
         if events.is_empty() && page_tokens.is_none() && !is_first {
             return Ok(());
         }
+        if self.is_part {
+            self.push_part();
+            return Ok(());
+        }
         let marks = Marks { is_current: true, page_tokens, ..Marks::default() };
         self.shape.queue(&events, self.chunk, &marks, &mut self.out);
         Ok(())
     }
 }
 
+impl Stateful {
+    fn push_part(&mut self) {
+        let Some(page) = &self.shown else { return };
+        let (rows, has_more) = (page.rows.clone(), page.has_more);
+        let mut part = Part { rows, has_more, ..Part::default() };
+        part.shorten(self.engine.limits.page_bytes_max, self.query.is_backward());
+        self.out.push_back(part.encode());
+    }
+}
+
+/// Which page a STATEFUL watch shows.
+///
+/// # Errors
+/// `INVALID_FIELD` for what such a watch does not have, and what is wrong with order, size or token.
+pub(crate) fn query(
+    engine: &Engine,
+    route: &Route,
+    request: &Request<'_>,
+) -> Result<PageQuery, Status> {
+    let fields = &request.fields.watch;
+    if !request.text(&fields.resume_token).is_empty()
+        || request.submessage(&fields.starting_time).is_some()
+    {
+        let why = "a STATEFUL watch cannot be resumed; it always begins with its page";
+        return Err(Status::bad_field(Reason::InvalidField, "resume_token", why));
+    }
+    let max = engine.limits.watch_page_max;
+    let mut query = engine.page_query(route, request, max)?;
+    if request.number(&request.fields.page_size) == 0 {
+        query.size = max;
+    }
+    Ok(query)
+}
+
 /// What turns the page `old` into `new`.
 ///
 /// A client takes out every removed and every moved row (by their old places), then puts in the added and moved ones in
 /// the order of this list, each at its new place. Rows that are not mentioned keep their order among themselves.
-fn difference(old: &[PageRow], new: &[PageRow]) -> Vec<Event> {
+pub(crate) fn difference(old: &[PageRow], new: &[PageRow]) -> Vec<Event> {
     let old_places: HashMap<&str, usize> =
         old.iter().enumerate().map(|(place, row)| (&*row.name, place)).collect();
     let new_places: HashMap<&str, usize> =

@@ -20,6 +20,7 @@ use super::select::effect;
 use crate::engine::page::PageQuery;
 use crate::engine::select::Selection;
 use crate::engine::{Engine, Route};
+use crate::routing::token::ResumeOf;
 
 /// Rows read at once for a snapshot.
 const SNAPSHOT_ROWS: usize = 256;
@@ -33,6 +34,8 @@ pub(super) struct Stateless {
     pub(super) feed: Feed,
     pub(super) chunk: usize,
     pub(super) query_hash: u64,
+    /// Of which its tokens say that they are.
+    pub(super) region: Option<Arc<str>>,
     pub(super) phase: Phase,
     pub(super) out: VecDeque<Bytes>,
     pub(super) _open: OpenWatch,
@@ -158,7 +161,12 @@ impl Stateless {
         let position = self.feed.cursor();
         let token =
             ResumeToken { era: position.era, sequence: position.sequence, query: self.query_hash };
-        let marks = Marks { is_current: true, resume_token: token.encode(), ..Marks::default() };
+        let token = token.encode();
+        let resume_token = match &self.region {
+            Some(region) => ResumeOf::one(region, token).encode(),
+            None => token,
+        };
+        let marks = Marks { is_current: true, resume_token, ..Marks::default() };
         self.shape.queue(events, self.chunk, &marks, &mut self.out);
     }
 }

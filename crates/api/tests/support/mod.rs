@@ -9,6 +9,7 @@
 )]
 
 pub mod meddler;
+pub mod regions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
