@@ -17,7 +17,11 @@ use bowline_store::{
 use futures::FutureExt;
 use futures::channel::oneshot;
 
+use crate::planted::Fault;
 use crate::world::{ProcessId, World};
+
+/// How often [`Fault::WritesLost`] strikes.
+const WRITES_LOST: f64 = 0.02;
 
 /// How a disk misbehaves. Probabilities are per operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,6 +49,7 @@ pub struct Disk {
     memory: Arc<Memory>,
     faults: Mutex<DiskFaults>,
     witness: Option<Arc<dyn Witness>>,
+    planted: Option<Fault>,
 }
 
 /// A disk as one process sees it.
@@ -60,10 +65,12 @@ struct Mounted {
 struct Broken;
 
 impl Disk {
+    /// An empty disk; `planted` is what is wrong with it on purpose.
     pub fn new(
         world: &World,
         name: impl Into<String>,
         witness: Option<Arc<dyn Witness>>,
+        planted: Option<Fault>,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
@@ -71,6 +78,7 @@ impl Disk {
             memory: Arc::new(Memory::new()),
             faults: Mutex::default(),
             witness,
+            planted,
         })
     }
 
@@ -142,7 +150,13 @@ impl Disk {
         Ok(position)
     }
 
-    fn apply(&self, process: ProcessId, batch: Batch) -> Result<Position, CommitError> {
+    fn apply(&self, process: ProcessId, mut batch: Batch) -> Result<Position, CommitError> {
+        if let Some(fault) = self.planted {
+            fault.spoil_batch(&mut batch);
+            if fault == Fault::WritesLost && self.world.chance(WRITES_LOST) {
+                return Ok(*self.memory.head().borrow());
+            }
+        }
         let seen = self.witness.as_ref().map(|witness| (witness, batch.clone()));
         let position = now(self.memory.commit(batch)).unwrap_or_else(|| Err(broken().into()))?;
         if let Some((witness, batch)) = seen {

@@ -8,6 +8,7 @@ mod door;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bowline_api::engine::{Engine, Parts};
 use bowline_api::limits::Limits;
@@ -20,23 +21,13 @@ use tokio::sync::watch;
 use crate::disk::{Disk, DiskFaults};
 use crate::judge::Judge;
 use crate::network::Network;
+use crate::planted::Fault;
 use crate::services::{DEVICES, IAM, registry};
 use crate::world::{ProcessId, World};
 use door::{Door, Served};
 
 /// The services of the fleet.
 pub const SERVICES: [&str; 2] = [IAM, DEVICES];
-
-/// What goes wrong on purpose, so that it is known that the judge would see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Planted {
-    /// Commits do not depend on ownership rows.
-    pub no_ownership_condition: bool,
-    /// Answers to requests with ids are not kept.
-    pub no_request_ids: bool,
-    /// Commits of processes that were given up still count.
-    pub no_owner_check: bool,
-}
 
 /// A fleet; see the module's header.
 pub struct Fleet {
@@ -54,23 +45,29 @@ struct Running {
     process: ProcessId,
     engine: Arc<Engine>,
     picture: watch::Sender<Arc<Picture>>,
+    is_blind: bool,
 }
 
 impl Fleet {
     /// A fleet of all services in all `regions`, nothing running yet; the first region is in control of what is under no
     /// project.
     pub fn new(world: &World, regions: &[&str]) -> Arc<Self> {
+        Self::planted(world, regions, None)
+    }
+
+    /// The same with something wrong.
+    pub fn planted(world: &World, regions: &[&str], planted: Option<Fault>) -> Arc<Self> {
         let control = regions.first().copied().unwrap_or_default();
         let controls = SERVICES.iter().map(|s| ((*s).to_owned(), control.to_owned())).collect();
         let judge = Judge::new(world, controls);
         let picture = picture(regions, control);
         let disks = picture.deployments.keys().map(|id| {
-            let disk = Disk::new(world, id.to_string(), Some(judge.clone()));
+            let disk = Disk::new(world, id.to_string(), Some(judge.clone()), planted);
             (id.clone(), disk)
         });
         Arc::new(Self {
             world: world.clone(),
-            network: Network::new(world),
+            network: Network::planted(world, planted),
             regions: regions.iter().map(|region| (*region).to_owned()).collect(),
             disks: disks.collect(),
             judge,
@@ -93,16 +90,21 @@ impl Fleet {
 
     /// Starts the process of a region, in place of the one that runs there.
     pub fn start(&self, region: &str) {
+        self.start_with(region, self.picture());
+    }
+
+    fn start_with(&self, region: &str, picture: Arc<Picture>) {
         self.crash(region);
         let process = self.world.start_process(region);
-        let (picture, known) = watch::channel(self.picture());
+        let is_blind = *picture != *self.picture();
+        let (picture, known) = watch::channel(picture);
         let engine = self.engine(region, process, known);
         let served: Vec<_> = SERVICES.iter().map(|s| DeploymentId::new(*s, region)).collect();
         let door = Arc::new(Door { engine: engine.clone() });
         for id in served {
             self.network.listen(id, region, process, door.clone());
         }
-        self.running().insert(region.to_owned(), Running { process, engine, picture });
+        self.running().insert(region.to_owned(), Running { process, engine, picture, is_blind });
         self.world.note(format!("{region}: started"));
     }
 
@@ -121,6 +123,28 @@ impl Fleet {
 
     pub fn is_running(&self, region: &str) -> bool {
         self.running().contains_key(region)
+    }
+
+    /// Ends all processes, and lets go of them.
+    pub fn stop(&self) {
+        self.regions.iter().for_each(|region| self.crash(region));
+        self.network.forget_all();
+    }
+
+    /// Starts a region's process anew with a picture in which it is alone, and shows it the others only after `lasts`.
+    pub async fn restart_blind(&self, region: &str, lasts: Duration) {
+        let own = |id: &DeploymentId, _: &mut Arc<DeploymentInfo>| &*id.region == region;
+        let mut picture = (*self.picture()).clone();
+        picture.deployments.retain(own);
+        self.world.note(format!("{region}: knows of no others for {lasts:?}"));
+        self.start_with(region, Arc::new(picture));
+        self.world.sleep(lasts).await;
+        self.tell(region);
+    }
+
+    /// Whether the region's process may not know of all others.
+    pub fn is_blind(&self, region: &str) -> bool {
+        self.running().get(region).is_none_or(|running| running.is_blind)
     }
 
     /// Stops the process of a region from going on.
@@ -155,7 +179,8 @@ impl Fleet {
     /// Shows a region the picture as it is now.
     pub fn tell(&self, region: &str) {
         let picture = self.picture();
-        if let Some(running) = self.running().get(region) {
+        if let Some(running) = self.running().get_mut(region) {
+            running.is_blind = false;
             running.picture.send_replace(picture);
         }
     }

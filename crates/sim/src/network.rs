@@ -16,6 +16,7 @@ use bowline_node::{Answer, Call, DeploymentId, Peers, peers};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
+use crate::planted::Fault;
 use crate::world::{ProcessId, World};
 
 /// How the network misbehaves. Probabilities are per message.
@@ -84,6 +85,9 @@ struct State {
     cut: BTreeSet<(String, String)>,
     places: BTreeMap<DeploymentId, Place>,
     calls: u64,
+    /// Of requests that were forwarded, by their ids: method, and the hosts that they came to.
+    forwarded: BTreeMap<String, BTreeSet<(Arc<str>, String)>>,
+    planted: Option<Fault>,
 }
 
 #[derive(Clone)]
@@ -106,11 +110,18 @@ struct Trip {
 
 impl Network {
     pub fn new(world: &World) -> Self {
+        Self::planted(world, None)
+    }
+
+    /// A network with something wrong.
+    pub fn planted(world: &World, planted: Option<Fault>) -> Self {
         let state = State {
             faults: NetworkFaults::QUIET,
             cut: BTreeSet::new(),
             places: BTreeMap::new(),
             calls: 0,
+            forwarded: BTreeMap::new(),
+            planted,
         };
         Self { world: world.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -140,6 +151,12 @@ impl Network {
     /// From now on calls to `to` arrive in `process` on `host`, through `door`.
     pub fn listen(&self, to: DeploymentId, host: &str, process: ProcessId, door: Arc<dyn Deliver>) {
         self.state().places.insert(to, Place { host: host.to_owned(), process, door });
+    }
+
+    /// Nobody listens any more; lets go of all doors.
+    pub fn forget_all(&self) {
+        let gone = std::mem::take(&mut self.state().places);
+        drop(gone);
     }
 
     /// The way out of `host`.
@@ -193,7 +210,11 @@ impl Peers for Line {
         };
         let world = self.network.world.clone();
         let proof = (self.proof)(from, to);
-        let call = call.with_header(peers::headers::CALLER, proof);
+        let mut call = call.with_header(peers::headers::CALLER, proof);
+        self.check_hops(&call, to);
+        if let Some(fault) = self.network.state().planted {
+            fault.spoil_call(&mut call);
+        }
         let deadline = call.deadline.filter(|_| !call.streams);
         let trip = Trip {
             network: self.network.clone(),
@@ -217,6 +238,26 @@ impl Peers for Line {
     }
 }
 
+impl Line {
+    /// A forwarded request is never forwarded again, whatever its mark says.
+    fn check_hops(&self, call: &Call, to: &DeploymentId) {
+        let is_forwarded = call.header(peers::headers::FORWARDED).is_some();
+        let Some(id) = call.header(peers::headers::REQUEST_ID).filter(|_| is_forwarded) else {
+            return;
+        };
+        let mut state = self.network.state();
+        let there = state.places.get(to).map(|place| place.host.clone()).unwrap_or_default();
+        let hosts = state.forwarded.entry(id.to_owned()).or_default();
+        let came_here = hosts.contains(&(call.path.clone(), self.host.clone()));
+        hosts.insert((call.path.clone(), there));
+        drop(state);
+        if came_here {
+            let host = &self.host;
+            self.network.world.fail(format!("request {id} was forwarded to {host} and on to {to}"));
+        }
+    }
+}
+
 type Answered = Result<Answer, Status>;
 
 impl Trip {
@@ -228,6 +269,10 @@ impl Trip {
 
     fn unreachable(&self, why: &str) -> Status {
         peers::unreachable(&self.to, why)
+    }
+
+    fn is_list(&self) -> bool {
+        self.call.path.contains("Service/List")
     }
 
     fn place(&self) -> Option<Place> {
@@ -250,7 +295,12 @@ impl Trip {
             world.spawn(ProcessId::OUTSIDE, "doubled call", Box::pin(twice));
         }
         let once = async move {
-            let answer = self.there_and_back().await;
+            let mut answer = self.there_and_back().await;
+            let planted = self.network.state().planted;
+            if answer.is_err() && planted == Some(Fault::ListsSilent) && self.is_list() {
+                let message = bytes::Bytes::new();
+                answer = Ok(Answer::Unary { message, headers: Vec::new() });
+            }
             self.note(if answer.is_ok() { "answered" } else { "failed" });
             // The caller may have given up.
             let _ = sender.send(answer);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Events that are kept for a report.
-const EVENTS_KEPT_MAX: usize = 400;
+const EVENTS_KEPT_MAX: usize = 10_000;
 
 /// Tells two runs apart: equal hashes mean that the same tasks ran in the same order and told the same events.
 #[derive(Debug, Default)]

@@ -1,0 +1,129 @@
+//! `./x sim`: runs seeds of the simulated world, and tells of those that fail how to run them again.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bowline_sim::Fault;
+use bowline_sim::run::{Report, run};
+use clap::Parser;
+
+/// Runs real deployments in simulated worlds, each decided by its seed.
+#[derive(Debug, Parser)]
+#[command(name = "x sim")]
+struct Args {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Runs this one only, and prints its last events.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Plants a fault, and stops at the first seed that finds it.
+    #[arg(long)]
+    fault: Option<Fault>,
+    /// Events that are told of a seed, from its end.
+    #[arg(long, default_value_t = 80)]
+    events: usize,
+    /// Worlds at the same time.
+    #[arg(long, default_value_t = 2)]
+    jobs: u64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.seed {
+        Some(seed) => one(seed, &args),
+        None => many(&args),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is a command")]
+fn one(seed: u64, args: &Args) -> ExitCode {
+    let report = run(seed, args.fault);
+    print!("{}", report.tail(args.events));
+    println!("{}", report.plan);
+    println!("{}", summary(&report));
+    if report.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn summary(report: &Report) -> String {
+    let Report { seed, steps, commits, lasted, hash, failure, .. } = report;
+    let ended =
+        failure.as_ref().map_or_else(|| "held".to_owned(), |failure| format!("FAILED: {failure}"));
+    let lasted = lasted.as_secs();
+    format!("seed {seed}: {steps} steps, {commits} commits, {lasted} s, hash {hash:016x}: {ended}")
+}
+
+/// What all seeds together come to.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    steps: u64,
+    commits: u64,
+    failed: Vec<Report>,
+}
+
+#[expect(clippy::print_stdout, reason = "this is a command")]
+fn many(args: &Args) -> ExitCode {
+    let clock = bowline_base::Seams::real().clock;
+    let began = clock.monotonic();
+    let sum = run_all(args);
+    let seconds = (clock.monotonic() - began).as_secs_f64().max(0.001);
+    for report in &sum.failed {
+        println!("{}", report.plan);
+        print!("{}", report.tail(args.events));
+        println!("{}", summary(report));
+        let fault = args.fault.map(|fault| format!(" --fault {fault}")).unwrap_or_default();
+        println!("again: ./x sim --seed {}{fault}\n", report.seed);
+    }
+    let seeds = sum.seeds.max(1);
+    println!(
+        "{} seeds, {} failed; {:.1} seeds/s, {} steps and {} commits each",
+        sum.seeds,
+        sum.failed.len(),
+        sum.seeds as f64 / seconds,
+        sum.steps / seeds,
+        sum.commits / seeds
+    );
+    if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each world is a thread's own; what they share (the loaded services) never changes.
+fn run_all(args: &Args) -> Sum {
+    let next = AtomicU64::new(args.from);
+    let end = args.from.saturating_add(args.seeds);
+    let sum = Mutex::new(Sum::default());
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let report = run(seed, args.fault);
+                    if report.failure.is_some() {
+                        // One is enough to look at.
+                        next.store(end, Ordering::Relaxed);
+                    }
+                    sum.lock().unwrap_or_else(PoisonError::into_inner).add(report);
+                }
+            });
+        }
+    });
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sum {
+    fn add(&mut self, report: Report) {
+        self.seeds += 1;
+        self.steps += report.steps;
+        self.commits += report.commits;
+        if report.failure.is_some() {
+            self.failed.push(report);
+        }
+    }
+}

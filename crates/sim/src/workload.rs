@@ -1,0 +1,159 @@
+//! What clients do in a random run: few names, many writers, any region.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bowline_base::{Reason, Status};
+
+use crate::fleet::Fleet;
+use crate::fleet::client::{Client, Wish};
+use crate::judge::Policy;
+use crate::plan::Plan;
+use crate::services::Kind;
+
+/// Projects, and names of a kind below one: few, so that writers meet.
+pub(crate) const PROJECTS: u64 = 3;
+const NAMES: u64 = 4;
+/// How often one write is asked for, the first time included.
+const ATTEMPTS_MAX: usize = 3;
+
+/// All that clients of a run share.
+pub(crate) struct Workload {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) plan: Plan,
+    writes: AtomicU64,
+}
+
+impl Workload {
+    pub(crate) fn new(fleet: Arc<Fleet>, plan: Plan) -> Arc<Self> {
+        Arc::new(Self { fleet, plan, writes: AtomicU64::new(0) })
+    }
+
+    /// Makes the projects, each with a policy of its own.
+    pub(crate) async fn prepare(&self) {
+        for n in 0..PROJECTS {
+            let wish = Wish { policy: Some(self.policy()), ..self.wish() };
+            let made = self.client().create(Kind::Project, &format!("projects/p{n}"), &wish).await;
+            if let Err(status) = made {
+                let why = format!("{}: {}", status.reason.name(), status.message);
+                self.fleet.world.fail(format!("a project cannot be made in a quiet world: {why}"));
+            }
+        }
+    }
+
+    /// One client's life.
+    pub(crate) async fn run(self: Arc<Self>) {
+        for _ in 0..self.plan.requests {
+            let think = self.fleet.world.between(Duration::ZERO, self.plan.think_max);
+            self.fleet.world.sleep(think).await;
+            self.one_request().await;
+        }
+    }
+
+    async fn one_request(&self) {
+        let world = &self.fleet.world;
+        let client = self.client();
+        if world.chance(self.plan.policy_changes) {
+            let wish = Wish { policy: Some(self.policy()), ..self.wish() };
+            // Refused or unanswered: both are fine, the judge has looked at it.
+            let _ = client.update(Kind::Project, &self.project(), &wish).await;
+            return;
+        }
+        let kind =
+            world.random(|r| [Kind::Sensor, Kind::Plan, Kind::Sensor, Kind::Model][r.usize(0..4)]);
+        let name = self.name(kind);
+        match world.random(|r| r.u32(0..100)) {
+            0..35 => self.write(kind, &name, Verb::Create).await,
+            35..60 => self.write(kind, &name, Verb::Update).await,
+            60..75 => self.write(kind, &name, Verb::Delete).await,
+            75..90 => drop(client.get(kind, &name).await),
+            _ => drop(
+                client.list(kind, &self.parent(kind), 1 + i32::from(world.chance(0.5)) * 50).await,
+            ),
+        }
+    }
+
+    /// Asks for a write, and again with the same id while nothing is heard.
+    async fn write(&self, kind: Kind, name: &str, verb: Verb) {
+        let wish = self.wish();
+        for _ in 0..ATTEMPTS_MAX {
+            let client = self.client();
+            let answer = match verb {
+                Verb::Create => client.create(kind, name, &wish).await.map(drop),
+                Verb::Update => client.update(kind, name, &wish).await.map(drop),
+                Verb::Delete => client.delete(kind, name, &wish).await,
+            };
+            let goes_on = !wish.request_id.is_empty()
+                && verb != Verb::Update
+                && answer.is_err_and(|status| says_nothing(&status))
+                && self.fleet.world.chance(self.plan.retries);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// A client at any region, with more or less patience.
+    pub(crate) fn client(&self) -> Client {
+        let regions = self.fleet.regions();
+        let region = regions[self.fleet.world.random(|r| r.usize(0..regions.len()))].clone();
+        let deadline = Duration::from_millis(self.fleet.world.random(|r| r.u64(500..8_000)));
+        Client { fleet: self.fleet.clone(), region, deadline }
+    }
+
+    /// A value that no other write has; an id in half of the cases.
+    pub(crate) fn wish(&self) -> Wish {
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        let request_id =
+            if self.fleet.world.chance(0.5) { format!("request-{number}") } else { String::new() };
+        Wish { value: format!("write-{number}"), request_id, policy: None }
+    }
+
+    fn policy(&self) -> Policy {
+        let regions = self.fleet.regions();
+        self.fleet.world.random(|r| {
+            let mut enabled: BTreeSet<String> =
+                regions.iter().filter(|_| r.bool()).cloned().collect();
+            let control = regions[r.usize(0..regions.len())].clone();
+            enabled.insert(control.clone());
+            Policy { enabled, control }
+        })
+    }
+
+    fn project(&self) -> String {
+        format!("projects/p{}", self.fleet.world.random(|r| r.u64(0..PROJECTS)))
+    }
+
+    fn name(&self, kind: Kind) -> String {
+        let id = self.fleet.world.random(|r| r.u64(0..NAMES));
+        let regions = self.fleet.regions();
+        let region = &regions[self.fleet.world.random(|r| r.usize(0..regions.len()))];
+        match kind {
+            Kind::Project => self.project(),
+            Kind::Sensor => format!("{}/regions/{region}/sensors/s{id}", self.project()),
+            Kind::Plan => format!("{}/plans/x{id}", self.project()),
+            Kind::Model => format!("models/m{id}"),
+        }
+    }
+
+    fn parent(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Project | Kind::Model => String::new(),
+            Kind::Sensor => format!("{}/regions/-", self.project()),
+            Kind::Plan => self.project(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Create,
+    Update,
+    Delete,
+}
+
+fn says_nothing(status: &Status) -> bool {
+    matches!(status.reason, Reason::Unavailable | Reason::DeadlineExceeded)
+}
