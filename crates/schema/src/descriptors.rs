@@ -29,7 +29,8 @@ struct BufExtension {
     is_import: bool,
 }
 
-/// Adds the files of a set. All count as the unit's own, but for those that `buf` marks as imports and those that Bowline ships.
+/// Adds the files of a set. All count as the unit's own, but for those that `buf` marks as imports and those that
+/// Bowline ships to be imported.
 pub(crate) fn add(label: &str, bytes: &[u8], set: &mut FileSet, problems: &mut Vec<Diagnostic>) {
     let mut bad = |what: &str, error: prost::DecodeError| {
         let message = format!("{what} cannot be decoded: {error}");
@@ -54,7 +55,7 @@ pub(crate) fn add(label: &str, bytes: &[u8], set: &mut FileSet, problems: &mut V
         }
         let buf = BufFile::decode(encoded.as_slice()).unwrap_or_default();
         let imported = buf.extension.is_some_and(|extension| extension.is_import);
-        if !imported && shipped::text(&name).is_none() {
+        if !imported && !shipped::is_common(&name) {
             set.own.insert(name.clone());
         }
         let entry = Entry {

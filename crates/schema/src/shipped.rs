@@ -1,4 +1,4 @@
-//! The protos that come with Bowline: the ones that every AIP proto imports, metadata, and our own options.
+//! The protos that come with Bowline: the ones that every AIP proto imports, metadata, our own options, and the meta service.
 //!
 //! They are part of the program, so nothing has to be installed. `google/protobuf/*` are not here: the compiler has them.
 
@@ -13,6 +13,11 @@ const ALIASES: &[(&str, &str)] =
 /// The text of a shipped proto by its import name, `google/api/resource.proto`.
 pub fn text(name: &str) -> Option<&'static str> {
     PROTOS.get_file(name)?.contents_utf8()
+}
+
+/// Whether a shipped file is there to be imported; the others are of services that come with Bowline.
+pub(crate) fn is_common(name: &str) -> bool {
+    !name.starts_with("goten/meta/") && PROTOS.get_file(name).is_some()
 }
 
 /// The shipped name for an import that other tools spell differently.

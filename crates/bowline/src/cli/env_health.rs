@@ -33,7 +33,7 @@ pub(crate) async fn of(
     let addresses = addresses.into_iter().filter(|address| !address.is_empty());
     let asked = addresses.map(|address| async move {
         let health = tokio::select! {
-            answer = ask(&address, deadline) => answer.unwrap_or_else(Health::Unreachable),
+            answer = ask(&address) => answer.unwrap_or_else(Health::Unreachable),
             () = seams.clock.sleep(deadline) => {
                 Health::Unreachable(format!("no answer within {} ms", deadline.as_millis()))
             }
@@ -43,13 +43,11 @@ pub(crate) async fn of(
     futures::stream::iter(asked).buffer_unordered(AT_A_TIME).collect().await
 }
 
-async fn ask(address: &str, deadline: Duration) -> Result<Health, String> {
+async fn ask(address: &str) -> Result<Health, String> {
     let endpoint = endpoint(address).map_err(|error| error.to_string())?;
-    let connected = endpoint.connect_timeout(deadline).connect().await;
+    let connected = endpoint.connect().await;
     let channel = connected.map_err(|error| bowline_base::chain(&error).to_string())?;
-    let mut request = tonic::Request::new(HealthCheckRequest::default());
-    request.set_timeout(deadline);
-    let answer = HealthClient::new(channel).check(request).await;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
     let answer = answer.map_err(|status| status.message().to_owned())?.into_inner();
     Ok(match answer.status() {
         ServingStatus::Serving => Health::Serving,

@@ -1,6 +1,7 @@
 //! The command line against a real server, both as users run them.
 
 mod backups;
+mod env;
 mod lab;
 mod serving;
 mod verbs;

@@ -91,6 +91,16 @@ fn it_loads_without_a_word_and_has_the_published_types_and_methods() {
 }
 
 #[test]
+fn it_is_found_in_a_descriptor_set_as_reflection_gives_it() {
+    let bytes = bowline_schema::export::descriptor_set(&registry());
+    let loaded = load(&[Source::DescriptorBytes { name: "set".to_owned(), bytes }]);
+    let reflected = loaded.registry;
+    let kinds: Vec<&str> = reflected.types.keys().map(String::as_str).collect();
+    assert_eq!(kinds, [kind::DEPLOYMENT, kind::REGION, kind::RESOURCE, kind::SERVICE]);
+    assert_eq!(reflected.methods.len(), registry().methods.len());
+}
+
+#[test]
 fn every_method_is_standard_but_those_of_upgrades() {
     let registry = registry();
     let actions = registry.methods.values().filter(|m| matches!(m.role, Role::Action { .. }));
