@@ -15,6 +15,8 @@ use bowline_schema::model::Method;
 use bytes::Bytes;
 use futures::stream::StreamExt;
 use prost_reflect::DynamicMessage;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::engine::Engine;
 use crate::engine::explain::{self, Explain};
@@ -83,6 +85,27 @@ impl Edge {
             context.headers.push((REQUEST_ID.to_owned(), id));
         }
     }
+}
+
+/// Hands a request to what answers it. Whatever is logged meanwhile says which request it was.
+pub(crate) async fn call(
+    handler: &dyn Handler,
+    method: &Arc<Method>,
+    request: DynamicMessage,
+    context: Context,
+) -> Result<Reply, Status> {
+    let span = span(method, &context);
+    handler.call(method, request, context).instrument(span).await
+}
+
+/// The span of a request that has an id; the others have nothing to be found by.
+fn span(method: &Method, context: &Context) -> Span {
+    let Some(request_id) = context.header(REQUEST_ID) else { return Span::none() };
+    let span = tracing::info_span!("request", method = %method.path, request_id, from = Empty);
+    if let Some(caller) = &context.caller {
+        span.record("from", tracing::field::display(caller));
+    }
+    span
 }
 
 fn refuse_deployments_words(headers: &[(String, String)]) -> Result<(), Status> {
@@ -157,7 +180,7 @@ async fn serve_unbounded(
     }
     let request = decode(&method, &call.message)?;
     let began = engine.seams.clock.monotonic();
-    let reply = engine.call(&method, request, context.clone()).await?;
+    let reply = self::call(engine, &method, request, context.clone()).await?;
     let took = engine.seams.clock.monotonic().saturating_sub(began);
     let left = call.deadline.map(|deadline| deadline.saturating_sub(took));
     Ok(match (answer(reply, &context, to), left) {

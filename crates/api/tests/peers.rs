@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -116,6 +116,10 @@ impl Action for Probe {
         }
         match what.as_str().unwrap() {
             "wait" => futures::future::pending().await,
+            "log" => {
+                tracing::warn!("asked to log");
+                Ok(Reply::Unary(text("")))
+            }
             "fail" => Err(everything_that_a_status_can_have()),
             _ => {
                 let mut told: BTreeMap<_, _> = context.headers.iter().cloned().collect();
@@ -293,6 +297,41 @@ async fn a_request_without_an_id_gets_one() {
         ids.push(told(&**peers, Call::unary(ANSWER, text(""))).await.0["x-request-id"].clone());
     }
     assert!(ids[0] != ids[1] && ids.iter().all(|id| id.len() == 36), "{ids:?}");
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_the_callee_logs_says_which_request_it_was_for_and_from_whom() {
+    let world = World::new().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    for (way, peers) in &world.ways {
+        let call =
+            Call::unary(ANSWER, text("log")).with_header("x-request-id", format!("id-{way}"));
+        peers.call(&me(), &to(), call).await.unwrap();
+        let text = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
+        let line = text.lines().find(|line| line.contains("asked to log")).expect(&text);
+        let span = format!(
+            "request{{method=/example.test.v1.Probe/Answer request_id=\"id-{way}\" from=caller.example.com@eu}}"
+        );
+        assert!(line.contains(&span), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -7,20 +7,19 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bowline_base::Status;
-use bowline_node::peers::headers::{CALLER, CONSISTENCY_TOKEN, DEPLOYMENTS_ONLY};
 use bowline_schema::model::Method;
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either};
 use futures::stream::{BoxStream, StreamExt};
 use tonic::body::Body;
-use tonic::metadata::{AsciiMetadataKey, MetadataValue};
+use tonic::metadata::{AsciiMetadataKey, KeyRef, MetadataValue};
 use tonic::server::{Grpc, ServerStreamingService, UnaryService};
 use tonic::{Request, Response};
 
 use super::BytesCodec;
 use crate::engine::Engine;
-use crate::handler::{Context, Handler, Reply};
-use crate::inward::{decode, no_method};
+use crate::handler::{Context, Reply};
+use crate::inward::{self, decode, no_method};
 use crate::wire_errors::to_tonic;
 
 /// The address of the client, put into a request's extensions by the server.
@@ -133,7 +132,7 @@ impl Call {
     async fn run(&self, request: Request<Bytes>) -> Result<(Reply, Context), Status> {
         let context = context(self, &request).await?;
         let message = decode(&self.method, request.get_ref())?;
-        let reply = self.engine.call(&self.method, message, context.clone()).await?;
+        let reply = inward::call(&self.engine, &self.method, message, context.clone()).await?;
         Ok((reply, context))
     }
 }
@@ -148,11 +147,13 @@ async fn context(call: &Call, request: &Request<Bytes>) -> Result<Context, Statu
     call.engine.edge.context(|name| text(name).map(str::to_owned), deadline, client).await
 }
 
-/// Whether no header of a request asks for more than the answer: no word of a deployment, and no promise to be kept.
+/// Whether no header of a request is one of ours: those ask for more than the answer, or must be proved.
 fn is_plain(request: &Request<Bytes>) -> bool {
-    let metadata = request.metadata();
-    let mut asking = [CALLER, CONSISTENCY_TOKEN].into_iter().chain(DEPLOYMENTS_ONLY);
-    !asking.any(|name| metadata.contains_key(name))
+    let is_ours = |key: KeyRef<'_>| match key {
+        KeyRef::Ascii(key) => key.as_str().starts_with("bowline-"),
+        KeyRef::Binary(_) => false,
+    };
+    !request.metadata().keys().any(is_ours)
 }
 
 /// The answer with the headers that whoever answered has set.

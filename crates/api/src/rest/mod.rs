@@ -37,7 +37,7 @@ pub use site::Served;
 
 use crate::engine::Engine;
 use crate::handler::{Context, Handler, Reply};
-use crate::inward::Edge;
+use crate::inward::{self, Edge};
 use crate::limits::Limits;
 use cors::Cors;
 use failure::Failure;
@@ -170,7 +170,7 @@ impl Router {
         let request = self.request(&found, head, body, &query).await?;
         let deadline = (!method.descriptor.is_server_streaming()).then_some(deadline);
         let context = self.edge.context(|name| text(&head.headers, name), deadline, client).await?;
-        let reply = self.handler.call(method, request, context.clone()).await?;
+        let reply = inward::call(&*self.handler, method, request, context.clone()).await?;
         let mut response = match reply {
             Reply::Unary(encoded) => respond::unary(method, rule, encoded, system.write)?,
             Reply::Stream(messages) => {
