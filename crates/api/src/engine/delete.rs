@@ -35,6 +35,10 @@ impl Engine {
             let found = route.deployment.backend.get(&key).await;
             let (row, _) = found.map_err(|error| errors::store(&error))?;
             let Some(row) = row else {
+                // It may be gone because this very request was carried out meanwhile, by another call.
+                if let Some(answer) = self.answer_before(route, idempotent.as_ref()).await? {
+                    return Ok(answer);
+                }
                 if request.flag(&fields.allow_missing) {
                     return Ok(respond::written(&route.binding.response, ty, None, &self.seams));
                 }

@@ -89,7 +89,6 @@ impl Engine {
         answer: &Bytes,
     ) -> Result<Outcome, Status> {
         let mut batch = Batch { conditions, writes };
-        let n_own = batch.conditions.len();
         if let Some(idempotent) = idempotent {
             let now = self.seams.clock.now().as_second();
             let row = Row { aside: aside(idempotent, now), ..Row::new(1, answer.clone()) };
@@ -104,16 +103,14 @@ impl Engine {
                 route.deployment.note_commit(position);
                 Ok(Outcome::Committed)
             }
-            // Ids are made anew with every attempt, and this process registers anew if it was taken for dead.
-            Err(TurnError::Lost | TurnError::Commit(CommitError::IdTaken { .. })) => {
-                Ok(Outcome::Lost)
-            }
-            Err(TurnError::Commit(CommitError::ConditionFailed { condition }))
-                if condition < n_own =>
-            {
-                Ok(Outcome::Lost)
-            }
-            Err(TurnError::Commit(CommitError::ConditionFailed { .. })) => {
+            // Ids are made anew with every attempt, and this process registers anew if it was taken for dead. Whatever
+            // stood in the way: it may have been this very request, carried out by another call at the same moment.
+            Err(
+                TurnError::Lost
+                | TurnError::Commit(
+                    CommitError::IdTaken { .. } | CommitError::ConditionFailed { .. },
+                ),
+            ) => {
                 let answer = self.answer_before(route, idempotent).await?;
                 Ok(answer.map_or(Outcome::Lost, Outcome::Answered))
             }

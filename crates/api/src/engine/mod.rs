@@ -242,6 +242,7 @@ impl Engine {
         let deadline = context.deadline.map_or(longest, |d| d.min(longest));
         let timer = self.seams.clock.sleep(deadline);
         tokio::select! {
+            biased;
             answer = work => answer,
             () = timer => Err(Status::new(
                 Reason::DeadlineExceeded,

@@ -96,6 +96,7 @@ impl Engine {
         let call = carry(call, &out.context, sent).within(Some(left));
         let me = out.routing.me(&to.service);
         tokio::select! {
+            biased;
             answer = out.routing.peers.call(&me, &to, call) => answer,
             () = self.seams.clock.sleep(left) => {
                 Err(unreachable(&to, "it did not answer in time; a write may still happen there"))

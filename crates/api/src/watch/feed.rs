@@ -91,6 +91,7 @@ impl Feed {
             match self.ready().await? {
                 Some(step) => return Ok(step),
                 None => tokio::select! {
+                    biased;
                     () = self.subscription.woken() => {}
                     () = self.closing.cancelled() => return Ok(Step::Closed),
                     () = &mut timer => return Ok(Step::Idle),
