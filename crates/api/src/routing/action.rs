@@ -8,32 +8,42 @@ const ROUTING_OPTION: &str = "goten.annotations.multi_region_routing";
 /// Most messages inside each other that a field path goes through.
 const DEPTH_MAX: usize = 16;
 
-/// Texts in `message` that may name the resource that the action is about, in the order in which they count.
-pub(crate) fn names(method: &Method, message: &DynamicMessage) -> Vec<String> {
-    let mut paths = resource_paths(method);
-    if paths.is_empty() {
-        paths.push("name".to_owned());
-    }
-    paths.iter().filter_map(|path| text_at(message, path)).filter(|text| !text.is_empty()).collect()
+/// What an action's request says of where it is to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// In this region.
+    Region(String),
+    /// Where the first of these that is a name of a resource, or of the parent of some, is owned. May be empty.
+    Names(Vec<String>),
 }
 
-/// `resource_field_paths` and `scope_field_paths` of the method's options; empty if it has none.
-fn resource_paths(method: &Method) -> Vec<String> {
-    let options = method.descriptor.options();
-    let Some(extension) = method.descriptor.parent_pool().get_extension_by_name(ROUTING_OPTION)
-    else {
-        return Vec::new();
+/// Reads the method's routing options, and the fields that they name; without options the field `name` counts.
+pub(crate) fn said(method: &Method, message: &DynamicMessage) -> Said {
+    let Some(options) = options(method) else {
+        return Said::Names(text_at(message, "name").into_iter().collect());
     };
-    if !options.has_extension(&extension) {
-        return Vec::new();
+    let flag = |name: &str| options.get_field_by_name(name).and_then(|value| value.as_bool());
+    if flag("skip_code_gen_based_routing") == Some(true) {
+        return Said::Names(Vec::new());
     }
-    let value = options.get_extension(&extension);
-    let Some(spec) = value.as_message() else { return Vec::new() };
-    ["resource_field_paths", "scope_field_paths"]
-        .iter()
-        .filter_map(|field| spec.get_field_by_name(field))
-        .flat_map(|paths| texts(&paths))
-        .collect()
+    let found = |option: &str| {
+        let paths = options.get_field_by_name(option).map(|paths| texts(&paths));
+        let paths = paths.unwrap_or_default();
+        paths.iter().filter_map(|path| text_at(message, path)).collect::<Vec<_>>()
+    };
+    if let Some(region) = found("region_id_field_paths").into_iter().next() {
+        return Said::Region(region);
+    }
+    Said::Names([found("resource_field_paths"), found("scope_field_paths")].concat())
+}
+
+fn options(method: &Method) -> Option<DynamicMessage> {
+    let extension = method.descriptor.parent_pool().get_extension_by_name(ROUTING_OPTION)?;
+    let options = method.descriptor.options();
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    options.get_extension(&extension).as_message().cloned()
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -46,5 +56,5 @@ fn text_at(message: &DynamicMessage, path: &str) -> Option<String> {
     for field in path.split('.').take(DEPTH_MAX) {
         value = value.as_message()?.get_field_by_name(field)?.into_owned();
     }
-    value.as_str().map(str::to_owned)
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }

@@ -6,12 +6,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
-use bowline_node::Place;
+use bowline_node::place::Places;
+use bowline_node::{Place, Scope};
 use bowline_schema::model::{Method, Verb};
+use bowline_store::layout;
 use prost::Message;
 use prost_reflect::DynamicMessage;
 
 use super::Routing;
+use super::action::{self, Said};
 use super::forward::Outgoing;
 use super::hop::Hop;
 use super::plan::{Owned, Plan, Target, plan};
@@ -126,7 +129,7 @@ impl Engine {
         &self,
         routing: &Routing,
         route: &Route,
-        scope: &bowline_node::Scope,
+        scope: &Scope,
     ) -> Result<BTreeSet<Arc<str>>, Status> {
         let service = &route.deployment.service;
         match routing.owners.regions(service, scope).await {
@@ -147,7 +150,7 @@ impl Engine {
         route: &Arc<Route>,
         message: DynamicMessage,
         regions: BTreeSet<Arc<str>>,
-        scope: &bowline_node::Scope,
+        scope: &Scope,
     ) -> Result<Reply, Status> {
         let (routing, service) = (&out.routing, out.method.service.as_str());
         let hop = Hop::of(&out.context);
@@ -179,8 +182,18 @@ impl Engine {
         if Hop::of(context).is_local() {
             return None;
         }
-        let place = self.place_of_action(method, message)?;
         let out = self.outgoing(routing, method, context);
+        let place = match action::said(method, message) {
+            Said::Names(names) => self.place_of_action(method, &names)?,
+            Said::Region(region) => {
+                let is_here = *region == *routing.region || Hop::of(context) != Hop::First;
+                if is_here {
+                    return None;
+                }
+                let message = message.encode_to_vec().into();
+                return Some(self.forward(&out, &region.into(), message).await);
+            }
+        };
         for attempt in 1..=ATTEMPTS {
             let region = match self.plan_for(&out, &place).await {
                 Ok(Plan::Forward(region)) => region,
@@ -204,14 +217,22 @@ impl Engine {
         None
     }
 
-    /// The place of the resource that a request of an action names, of the types in the method's version.
-    fn place_of_action(&self, method: &Method, message: &DynamicMessage) -> Option<Place> {
+    /// The place of the first of `names` that has one, by the types of the method's version: as a name, else as a parent.
+    fn place_of_action(&self, method: &Method, names: &[String]) -> Option<Place> {
         let deployment = self.deployments.iter().find(|d| *d.service == *method.service)?;
-        let of_version =
-            || deployment.shapes.values().filter(|shape| shape.ty.version == method.version);
-        let place_of =
-            |name: &String| of_version().find_map(|shape| shape.places.as_ref()?.of(name));
-        super::action::names(method, message).iter().find_map(place_of)
+        let service = self.registry.service(&method.service)?;
+        let version = service.versions.iter().find(|v| v.version == method.version)?;
+        let places: Vec<&Places> = version
+            .types
+            .iter()
+            .filter_map(|ty| deployment.shapes.get(&layout::resources(&ty.version, &ty.kind)))
+            .filter_map(|shape| shape.places.as_ref())
+            .collect();
+        let of_name = |name: &String| places.iter().find_map(|places| places.of(name));
+        let of_parent = |name: &String| {
+            places.iter().find_map(|places| places.scope(name).and_then(Scope::into_place))
+        };
+        names.iter().find_map(of_name).or_else(|| names.iter().find_map(of_parent))
     }
 }
 

@@ -10,6 +10,7 @@ use bowline_base::{Reason, Status};
 use bowline_node::DeploymentId;
 use bowline_node::peers::headers::CONSISTENCY_TOKEN;
 
+use super::hop::time_for_peer;
 use super::token::Consistency;
 use crate::engine::{Deployment, Engine};
 use crate::handler::Context;
@@ -53,7 +54,7 @@ impl Engine {
             return Err(invalid(why));
         }
         let reached = head.wait_for(|head| *head >= token.position);
-        let longest = context.deadline.map_or(WAIT_MAX, |deadline| deadline.min(WAIT_MAX));
+        let longest = context.deadline.map_or(WAIT_MAX, |d| time_for_peer(d).min(WAIT_MAX));
         tokio::select! {
             biased;
             reached = reached => match reached {

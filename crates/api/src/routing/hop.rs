@@ -84,7 +84,7 @@ pub(crate) fn begun_anew(context: &Context) -> Context {
     context
 }
 
-/// The time that a peer gets of `deadline`: a little less, so that its silence can still be told in time.
+/// The time for a peer, or for a wait, of `deadline`: a little less, so that its end can still be told in time.
 pub(crate) fn time_for_peer(deadline: Duration) -> Duration {
     deadline - (deadline / 10).min(KEPT_BACK_MAX)
 }

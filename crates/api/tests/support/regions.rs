@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
-use bowline_api::engine::{Engine, Parts};
+use bowline_api::engine::{Action, ActionRequest, Engine, Parts};
 use bowline_api::handler::{Context, Handler, Reply};
 use bowline_api::inward;
 use bowline_api::limits::Limits;
@@ -44,6 +44,10 @@ message Project {
   goten.types.MultiRegionPolicy multi_region_policy = 3;
 }
 
+message PingRequest { string name = 1; }
+message PingResponse { string region = 1; }
+service Operations { rpc Ping(PingRequest) returns (PingResponse); }
+
 message Item {
   option (google.api.resource) = {
     type: "test.example.com/Item"
@@ -66,6 +70,20 @@ pub fn registry() -> Arc<Registry> {
     let loaded = load(&[Source::Files { service_yaml: Some(MANIFEST.to_owned()), files }]);
     assert!(!loaded.registry.services.is_empty(), "{:#?}", loaded.diagnostics);
     Arc::new(loaded.registry)
+}
+
+pub const PING: &str = "/example.test.v1.Operations/Ping";
+
+/// Says where it runs.
+struct Ping(&'static str);
+
+#[async_trait]
+impl Action for Ping {
+    async fn call(&self, request: ActionRequest) -> Result<Reply, Status> {
+        let mut reply = request.reply();
+        reply.set_field_by_name("region", prost_reflect::Value::String(self.0.to_owned()));
+        Ok(Reply::Unary(prost::Message::encode_to_vec(&reply).into()))
+    }
 }
 
 /// Engines that reach each other, unless they are cut off.
@@ -100,7 +118,10 @@ impl Regions {
                 limits: limits.clone(),
                 seams: Seams::real(),
                 backends: HashMap::from([(SERVICE.to_owned(), backend.clone())]),
-                actions: HashMap::new(),
+                actions: HashMap::from([(
+                    PING.to_owned(),
+                    Arc::new(Ping(region)) as Arc<dyn Action>,
+                )]),
                 hooks: HashMap::new(),
                 routing: Some(Arc::new(routing)),
                 callers: Some(Arc::new(Trusting)),
