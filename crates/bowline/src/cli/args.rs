@@ -323,6 +323,9 @@ pub(crate) struct ListArgs {
     /// Go on where an earlier list stopped
     #[arg(long, value_name = "TOKEN")]
     pub(crate) page_token: Option<String>,
+    /// Fields to show in the table beside name and age (`spec.model,state`)
+    #[arg(long, value_name = "PATHS", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
     /// Say on standard error how the server found the resources: which index, how many rows it looked at
     #[arg(long)]
     pub(crate) explain: bool,
