@@ -6,6 +6,7 @@
 use bowline_schema::model::{MetadataPlace, ResourceType};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
 
+use super::fields;
 use super::json::is_well_known;
 
 /// Fields beside name and age.
@@ -56,6 +57,16 @@ impl Columns {
         Self { name: ty.name_field.clone(), fields, age: create_time(ty), wide }
     }
 
+    /// The columns that were asked for, by their paths (`spec.model`).
+    ///
+    /// # Errors
+    /// What is wrong with a path.
+    pub(crate) fn chosen(ty: &ResourceType, paths: &[String], wide: bool) -> Result<Self, String> {
+        let paths: Result<Vec<_>, String> = paths.iter().map(|path| resolve(ty, path)).collect();
+        let (name, fields) = (ty.name_field.clone(), titled(paths?));
+        Ok(Self { name, fields, age: create_time(ty), wide })
+    }
+
     pub(crate) fn titles(&self) -> Vec<String> {
         let mut titles = vec!["NAME".to_owned()];
         titles.extend(self.fields.iter().map(|column| column.title.clone()));
@@ -77,6 +88,26 @@ impl Columns {
             created.map(|created| age(created, now)).unwrap_or_default()
         }));
         cells
+    }
+}
+
+/// The fields on the way of a path, which leads through messages to something that fits a cell.
+fn resolve(ty: &ResourceType, path: &str) -> Result<Vec<FieldDescriptor>, String> {
+    let mut found: Vec<FieldDescriptor> = Vec::new();
+    for name in path.split('.') {
+        let message = match found.last().map(|last| (last.kind(), last.is_list() || last.is_map()))
+        {
+            None => ty.message.clone(),
+            Some((Kind::Message(inner), false)) => inner,
+            Some(_) => return Err(format!("{path}: {} has no fields", dotted(&found))),
+        };
+        found.push(fields::find(&message, name).map_err(|problem| format!("{path}: {problem}"))?);
+    }
+    match found.last() {
+        Some(last) if last.is_map() || matches!(last.kind(), Kind::Message(_) | Kind::Bytes) => {
+            Err(format!("{path} does not fit a column; give a field in it, or use -o json"))
+        }
+        _ => Ok(found),
     }
 }
 
@@ -210,6 +241,9 @@ fn cell(path: &[FieldDescriptor], value: &Value) -> String {
                 .map_or_else(|| number.to_string(), |value| value.name().to_owned()),
             _ => number.to_string(),
         },
+        Value::List(items) => {
+            items.iter().map(|item| cell(path, item)).collect::<Vec<_>>().join(",")
+        }
         _ => String::new(),
     }
 }
@@ -285,6 +319,26 @@ mod tests {
         let row = columns.row(&device(), jiff::Timestamp::UNIX_EPOCH);
         assert!(row.contains(&"m".repeat(60)));
         assert!(!row.iter().any(|cell| cell.contains("hunter2")));
+    }
+
+    #[test]
+    fn columns_can_be_chosen_by_path() {
+        let chosen = |paths: &[&str]| {
+            let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
+            Columns::chosen(&device_type(), &paths, false)
+        };
+        let columns = chosen(&["spec.port", "status.phase", "displayName"]).unwrap();
+        assert_eq!(columns.titles(), ["NAME", "PORT", "PHASE", "DISPLAY_NAME", "AGE"]);
+        let row = columns.row(&device(), jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(row[1..4], ["80", "PHASE_READY", "Door 7"]);
+        let refused = |path| chosen(&[path]).unwrap_err();
+        assert_eq!(
+            refused("spec"),
+            "spec does not fit a column; give a field in it, or use -o json"
+        );
+        assert_eq!(refused("spec.model.x"), "spec.model.x: spec.model has no fields");
+        assert!(refused("spec.modle").contains("model"), "{}", refused("spec.modle"));
+        assert!(chosen(&["metadata.labels"]).is_err());
     }
 
     #[test]

@@ -10,7 +10,9 @@ use bowline_wire::goten::meta::v1::{Deployment, Region, Service};
 use bowline_wire::meta::{MetaResource, kind};
 use prost::Message as _;
 
-use super::args::{DeploymentsArgs, EnvArgs, FleetListArgs, ListArgs, OutputArgs, ServerArgs};
+use super::args::{
+    DeploymentsArgs, EnvArgs, FleetListArgs, Format, ListArgs, OutputArgs, ServerArgs,
+};
 use super::calls::{Query, Session};
 use super::env_health;
 use super::env_table::{self, Fleet};
@@ -38,11 +40,14 @@ pub(crate) async fn run(args: EnvArgs, out: &mut dyn Write) -> Result<(), Error>
 }
 
 pub(crate) async fn regions(args: FleetListArgs, out: &mut dyn Write) -> Result<(), Error> {
-    list_all(kind::REGION, None, None, args.output, args.server, out).await
+    list_all(ListOf { kind: kind::REGION, ..ListOf::default() }, args.output, args.server, out)
+        .await
 }
 
 pub(crate) async fn services(args: FleetListArgs, out: &mut dyn Write) -> Result<(), Error> {
-    list_all(kind::SERVICE, None, None, args.output, args.server, out).await
+    let columns = &["all_versions", "multi_region_policy.default_control_region"];
+    let list = ListOf { kind: kind::SERVICE, columns, ..ListOf::default() };
+    list_all(list, args.output, args.server, out).await
 }
 
 pub(crate) async fn deployments(args: DeploymentsArgs, out: &mut dyn Write) -> Result<(), Error> {
@@ -50,7 +55,9 @@ pub(crate) async fn deployments(args: DeploymentsArgs, out: &mut dyn Write) -> R
     let parent = service.unwrap_or_else(|| ALL_SERVICES.to_owned());
     let region = args.region.as_deref().map(|name| named(name, "regions/"));
     let filter = region.map(|name| format!("region = {}", serde_json::Value::from(name)));
-    list_all(kind::DEPLOYMENT, Some(parent), filter, args.output, args.server, out).await
+    let columns = &["current_version", "public_domain", "is_disabled", "upgrade_state.stage"];
+    let list = ListOf { kind: kind::DEPLOYMENT, parent: Some(parent), filter, columns };
+    list_all(list, args.output, args.server, out).await
 }
 
 /// `eu-west` is as good as `regions/eu-west`.
@@ -58,15 +65,25 @@ fn named(text: &str, collection: &str) -> String {
     if text.starts_with(collection) { text.to_owned() } else { format!("{collection}{text}") }
 }
 
-async fn list_all(
-    kind: &str,
+/// What one of the commands lists; no columns: those that the type suggests.
+#[derive(Default)]
+struct ListOf {
+    kind: &'static str,
     parent: Option<String>,
     filter: Option<String>,
+    columns: &'static [&'static str],
+}
+
+async fn list_all(
+    list: ListOf,
     output: OutputArgs,
     server: ServerArgs,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let address = server.server.clone();
+    let ListOf { kind, parent, filter, columns } = list;
+    // `wide` is for all there is to see.
+    let columns = if output.output == Format::Wide { &[] } else { columns };
     let args = ListArgs {
         kind: kind.to_owned(),
         parent,
@@ -76,6 +93,7 @@ async fn list_all(
         limit: u64::MAX,
         all: true,
         page_token: None,
+        columns: columns.iter().map(|path| (*path).to_owned()).collect(),
         explain: false,
         output,
         server,

@@ -89,6 +89,20 @@ impl<'a> Printer<'a> {
         Self { out, ty, format, columns, table, now, printed: 0 }
     }
 
+    /// Shows these fields in tables, if there are any, instead of those that seem to matter.
+    ///
+    /// # Errors
+    /// A path leads nowhere, or to what does not fit a column.
+    pub(crate) fn with_columns(mut self, paths: &[String]) -> Result<Self, Error> {
+        if !paths.is_empty() {
+            let columns = Columns::chosen(&self.ty, paths, self.format == Format::Wide);
+            self.columns = columns
+                .map_err(|problem| Error::Usage { problem: format!("--columns: {problem}") })?;
+            self.table = TableWriter::new(self.columns.titles());
+        }
+        Ok(self)
+    }
+
     /// One resource by itself: JSON has no list around it.
     pub(crate) fn single(mut self, resource: &DynamicMessage) -> Result<(), Error> {
         match self.format {

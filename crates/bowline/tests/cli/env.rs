@@ -86,7 +86,7 @@ fn a_deployment_that_hangs_holds_nothing_up() {
 
 #[test]
 fn lists_are_of_the_fleet_and_can_be_narrowed() {
-    let (lab, _) = registered("fleet-lists");
+    let (lab, address) = registered("fleet-lists");
     let names = |args: &[&str]| lab.run(&[args, &["-o", "name"]].concat()).ok();
     expect![[r#"
         regions/eu-west
@@ -111,8 +111,16 @@ fn lists_are_of_the_fleet_and_can_be_narrowed() {
     let far = "services/library.test/deployments/us-east\n";
     assert_eq!(names(&["deployments", "--region", "us-east"]), far);
     assert_eq!(names(&["deployments", "--region", "regions/us-east"]), far);
-    let table = lab.run(&["deployments", "-o", "wide"]).ok();
-    assert!(table.lines().next().unwrap().contains("CURRENT_VERSION"), "{table}");
+    let table = lab.run(&["deployments", "--service", "iam.test"]).ok().replace(&address, "HERE");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = table.lines().map(words).collect();
+    assert_eq!(
+        lines[0],
+        ["NAME", "CURRENT_VERSION", "PUBLIC_DOMAIN", "IS_DISABLED", "STAGE", "AGE"]
+    );
+    assert_eq!(lines[1][1..4], ["v1", "HERE", "false"]);
+    let wide = lab.run(&["deployments", "-o", "wide"]).ok();
+    assert!(wide.lines().next().unwrap().contains("LOCAL_NETWORK_ID"), "{wide}");
     assert!(lab.run(&["deployments", "-o", "yaml"]).ok().contains("currentVersion: v1"));
 }
 

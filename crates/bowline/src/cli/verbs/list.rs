@@ -24,7 +24,8 @@ pub(crate) async fn run(args: ListArgs, out: &mut dyn Write) -> Result<(), Error
         explain: args.explain,
     };
     let mut left = if args.all { u64::MAX } else { args.limit };
-    let mut printer = Printer::new(out, Arc::clone(&ty), args.output.output, session.now());
+    let printer = Printer::new(out, Arc::clone(&ty), args.output.output, session.now());
+    let mut printer = printer.with_columns(&args.columns)?;
     let mut token = args.page_token.unwrap_or_default();
     let mut unreachable = BTreeSet::new();
     let mut explanation = Explanation::default();
