@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bowline_base::{Detail, PreconditionViolation, Reason, Status};
 use bowline_node::ownership::{self, Claim};
-use bowline_node::picture::META;
 use bowline_node::place::Places;
 use bowline_node::policy::{Policy, PolicyField};
 use bowline_node::{Call, DeploymentId, Holder, Part, Place};

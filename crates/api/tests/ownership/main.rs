@@ -1,0 +1,319 @@
+//! Ownership: who may write what where, what metadata says of it, and how it changes hands.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
+
+mod sneaky;
+mod world;
+
+use bowline_base::{Detail, Reason, Status};
+use bowline_node::ownership::Claim;
+use bowline_node::{Call, DeploymentId, Peers};
+use bowline_node::{Holder, Owner, Ownership, Part, Place, Policy};
+use bowline_store::Backend as _;
+use bowline_wire::bowline::mixin::v1::{RELEASE_OWNERSHIP, ReleaseOwnershipRequest};
+use prost::Message as _;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use world::{Asleep, DEVICES, Fleet, IAM, REGIONS, call, policy};
+
+fn control(project: &str) -> Place {
+    let holder = Holder { kind: "iam.test/Project".into(), name: project.into() };
+    Place { holder: Some(holder), part: Part::Control }
+}
+
+/// What stands in the way, by its full names.
+fn obstacles(status: &Status) -> Vec<String> {
+    let preconditions = status.details.iter().filter_map(|detail| match detail {
+        Detail::Precondition(violations) => Some(violations),
+        _ => None,
+    });
+    preconditions.flatten().map(|violation| violation.subject.clone()).collect()
+}
+
+#[tokio::test]
+async fn metadata_says_who_owns_a_resource_and_where_copies_go() {
+    let fleet = Fleet::new();
+    fleet.project("p", "us", &["eu", "us"]).await.unwrap();
+    let forged = json!({
+        "parent": "projects/p", "campaignId": "c",
+        "campaign": { "metadata": {
+            "syncing": { "owningRegion": "ap", "regions": ["ap"] },
+            "shards": { "byNameMod16": "3", "mine": "1" },
+            "services": { "owningService": "forged.test", "allowedServices": ["b.test", "a.test"] },
+        } },
+    });
+    let made = fleet.call("ap", "devices.v1.CampaignService/CreateCampaign", forged).await.unwrap();
+    let meta = &made["metadata"];
+    assert_eq!(meta["syncing"], json!({ "owningRegion": "us", "regions": ["eu", "us"] }));
+    let services = json!({ "owningService": DEVICES, "allowedServices": ["a.test", "b.test"] });
+    assert_eq!(meta["services"], services);
+    // FNV-1a of the name, modulo 16; computed elsewhere.
+    assert_eq!(meta["shards"], json!({ "byNameMod16": "10" }));
+    let model = json!({ "modelId": "m", "model": {} });
+    let model = fleet.call("us", "devices.v1.ModelService/CreateModel", model).await.unwrap();
+    let syncing = &model["metadata"]["syncing"];
+    assert_eq!(*syncing, json!({ "owningRegion": "eu", "regions": ["*"] }));
+}
+
+#[tokio::test]
+async fn an_empty_update_brings_the_metadata_up_to_date_and_only_then_writes() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &["eu", "us"]).await.unwrap();
+    let made = fleet.campaign("eu", "p", "c").await.unwrap();
+    let update = json!({ "campaign": { "name": "projects/p/campaigns/c" }, "updateMask": "title" });
+    let update = || fleet.call("eu", "devices.v1.CampaignService/UpdateCampaign", update.clone());
+    assert_eq!(update().await.unwrap(), made, "nothing changed, so nothing is written");
+    fleet.set_policy("p", policy("eu", &REGIONS)).await.unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let regions = loop {
+        let updated = update().await.unwrap();
+        if updated != made || tokio::time::Instant::now() > deadline {
+            break updated["metadata"]["syncing"]["regions"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(regions, json!(["ap", "eu", "us"]));
+}
+
+#[tokio::test]
+async fn nothing_is_made_outside_the_enabled_regions() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &["eu", "us"]).await.unwrap();
+    let refused = fleet.device("eu", "p", "ap", "d").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::RegionNotAllowed, "{refused}");
+    assert_eq!(refused.metadata["enabled"], "eu, us");
+    let refused = fleet.device("eu", "p", "mars", "d").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::RegionNotAllowed, "{refused}");
+    fleet.device("eu", "p", "us", "d").await.unwrap();
+    let missing = fleet.campaign("eu", "nowhere", "c").await.unwrap_err();
+    assert_eq!(missing.reason, Reason::ResourceNotFound, "{missing}");
+}
+
+#[tokio::test]
+async fn policies_that_cannot_be_followed_are_refused() {
+    let fleet = Fleet::new();
+    let bad = [
+        policy("us", &["eu"]),
+        policy("", &["eu"]),
+        policy("eu", &["eu", "mars"]),
+        json!({ "defaultControlRegion": "eu" }),
+    ];
+    for policy in bad {
+        let request = json!({ "projectId": "p", "project": { "multiRegionPolicy": policy } });
+        let refused = fleet.call("eu", "iam.v1.ProjectService/CreateProject", request).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.reason, Reason::RegionNotAllowed, "{policy}: {refused}");
+    }
+    let silent = json!({ "projectId": "p", "project": {} });
+    let made = fleet.call("us", "iam.v1.ProjectService/CreateProject", silent).await.unwrap();
+    assert_eq!(made["multiRegionPolicy"], policy("eu", &REGIONS), "that of the service");
+    let refused = fleet.set_policy("p", Value::Null).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::RegionNotAllowed, "{refused}");
+}
+
+#[tokio::test]
+async fn the_control_region_changes_only_when_nothing_is_owned_under_it() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    fleet.campaign("ap", "p", "c").await.unwrap();
+    fleet.device("ap", "p", "us", "d").await.unwrap();
+    let binding = json!({ "parent": "projects/p", "bindingId": "b", "binding": {} });
+    fleet.call("ap", "iam.v1.BindingService/CreateBinding", binding).await.unwrap();
+
+    let refused = fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::RegionNotAllowed, "{refused}");
+    assert_eq!(obstacles(&refused), ["//iam.test/projects/p/bindings/b"], "asked at home first");
+    let delete = json!({ "name": "projects/p/bindings/b" });
+    let delete = || fleet.call("us", "iam.v1.BindingService/DeleteBinding", delete.clone());
+    fleet.eventually(delete).await.unwrap();
+    let refused = fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap_err();
+    assert_eq!(obstacles(&refused), ["//devices.test/projects/p/campaigns/c"]);
+    assert_eq!(refused.metadata["count"], "1");
+
+    // What was begun and refused was given back.
+    fleet.eventually(|| fleet.campaign("us", "p", "c2")).await.unwrap();
+    for id in ["c", "c2"] {
+        let delete = json!({ "name": format!("projects/p/campaigns/{id}") });
+        fleet.call("us", "devices.v1.CampaignService/DeleteCampaign", delete).await.unwrap();
+    }
+    fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap();
+    let made = fleet.eventually(|| fleet.campaign("ap", "p", "c3")).await.unwrap();
+    assert_eq!(made["metadata"]["syncing"]["owningRegion"], "us");
+    let read = json!({ "name": "projects/p/regions/us/devices/d" });
+    fleet.call("ap", "devices.v1.DeviceService/GetDevice", read).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_region_is_disabled_only_when_it_owns_nothing_and_can_come_back() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &["eu", "us"]).await.unwrap();
+    for id in 0..12 {
+        fleet.device("eu", "p", "us", &format!("d{id:02}")).await.unwrap();
+    }
+    let refused = fleet.set_policy("p", policy("eu", &["eu"])).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::RegionNotAllowed, "{refused}");
+    assert_eq!(refused.metadata["count"], "12");
+    assert_eq!(obstacles(&refused).len(), 10);
+    for id in 0..12 {
+        let delete = json!({ "name": format!("projects/p/regions/us/devices/d{id:02}") });
+        let delete = || fleet.call("eu", "devices.v1.DeviceService/DeleteDevice", delete.clone());
+        fleet.eventually(delete).await.unwrap();
+    }
+    fleet.set_policy("p", policy("eu", &["eu"])).await.unwrap();
+    let refused = fleet.eventually(|| fleet.device("ap", "p", "us", "d")).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::RegionNotAllowed, "{refused}");
+    fleet.set_policy("p", policy("eu", &["eu", "us"])).await.unwrap();
+    let again = || async {
+        let made = fleet.device("ap", "p", "us", "d").await;
+        made.map_err(|status| match status.reason {
+            // Not everybody has heard that it is enabled again.
+            Reason::RegionNotAllowed => Status::new(Reason::Conflict, "not yet"),
+            _ => status,
+        })
+    };
+    fleet.eventually(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_process_of_the_former_owner_cannot_commit() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let before =
+        Owner { region: "eu".into(), epoch: 1, policy: Arc::new(Policy::new("eu", REGIONS)) };
+    let sleepy = fleet.start("eu", Arc::new(Asleep(before)));
+    let make = |id: &str| {
+        let request = json!({ "parent": "projects/p", "campaignId": id, "campaign": {} });
+        let sleepy = sleepy.clone();
+        async move { call(&sleepy, "devices.v1.CampaignService/CreateCampaign", request).await }
+    };
+    make("early").await.unwrap();
+    let delete = json!({ "name": "projects/p/campaigns/early" });
+    call(&sleepy, "devices.v1.CampaignService/DeleteCampaign", delete).await.unwrap();
+    fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap();
+    let refused = make("late").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::NotOwned, "{refused}");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_reach_everybody_is_refused_and_given_back() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    fleet.campaign("eu", "p", "c").await.unwrap();
+    let delete = json!({ "name": "projects/p/campaigns/c" });
+    fleet.call("eu", "devices.v1.CampaignService/DeleteCampaign", delete).await.unwrap();
+    fleet.network.cut("ap");
+    let refused = fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Unavailable, "{refused}");
+    assert_eq!(refused.metadata["region"], "ap");
+    // The owner is who it was, also for those that had followed.
+    fleet.eventually(|| fleet.campaign("eu", "p", "c2")).await.unwrap();
+    fleet.network.heal("ap");
+    let refused = fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap_err();
+    assert_eq!(obstacles(&refused), ["//devices.test/projects/p/campaigns/c2"]);
+    let delete = json!({ "name": "projects/p/campaigns/c2" });
+    let delete = || fleet.call("ap", "devices.v1.CampaignService/DeleteCampaign", delete.clone());
+    fleet.eventually(delete).await.unwrap();
+    fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap();
+    fleet.eventually(|| fleet.campaign("ap", "p", "c3")).await.unwrap();
+}
+
+#[tokio::test]
+async fn creates_that_race_with_a_change_end_before_it_or_after_it() {
+    let fleet = Fleet::new();
+    for round in 0..20 {
+        let project = format!("p{round}");
+        fleet.project(&project, "eu", &REGIONS).await.unwrap();
+        let us = policy("us", &REGIONS);
+        let (made, changed) = futures::future::join(
+            fleet.campaign("eu", &project, "c"),
+            fleet.set_policy(&project, us),
+        )
+        .await;
+        let name = format!("projects/{project}/campaigns/c");
+        let table = bowline_store::layout::resources("v1", "devices.test/Campaign");
+        let key = bowline_store::Key { table, name: name.as_str().into() };
+        let (in_eu, _) = fleet.backends[&("eu", DEVICES)].get(&key).await.unwrap();
+        let (in_us, _) = fleet.backends[&("us", DEVICES)].get(&key).await.unwrap();
+        assert!(!(changed.is_ok() && in_eu.is_some()), "eu keeps what us owns: {made:?}");
+        assert!(!(changed.is_err() && in_us.is_some()), "us has what eu owns: {made:?}");
+        assert!(made.is_ok() == (in_eu.is_some() || in_us.is_some()));
+    }
+}
+
+#[tokio::test]
+async fn a_namesake_of_a_deleted_project_takes_over_only_what_is_empty() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    fleet.campaign("eu", "p", "c").await.unwrap();
+    let delete = json!({ "name": "projects/p" });
+    fleet.call("eu", "iam.v1.ProjectService/DeleteProject", delete).await.unwrap();
+    let refused = fleet.project("p", "us", &REGIONS).await.unwrap_err();
+    assert_eq!(obstacles(&refused), ["//devices.test/projects/p/campaigns/c"]);
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let delete = json!({ "name": "projects/p/campaigns/c" });
+    let delete = || fleet.call("eu", "devices.v1.CampaignService/DeleteCampaign", delete.clone());
+    fleet.eventually(delete).await.unwrap();
+    fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap();
+    fleet.eventually(|| fleet.campaign("eu", "p", "c2")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_made_while_a_place_is_given_up_keeps_it() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let table = bowline_store::layout::resources("v1", "devices.test/Campaign");
+    let key = bowline_store::Key { table, name: "projects/p/campaigns/c".into() };
+    let made = bowline_store::Write::put(key, bowline_store::Row::new(1_000, ""));
+    let first = bowline_store::Batch { conditions: vec![], writes: vec![made] };
+    *fleet.backends[&("eu", DEVICES)].first.lock().unwrap() = Some(first);
+    let refused = fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap_err();
+    assert_eq!(obstacles(&refused), ["//devices.test/projects/p/campaigns/c"]);
+}
+
+async fn release(fleet: &Fleet, from: &str, epoch: i64, owner: &str) -> Result<Value, Status> {
+    use bowline_wire::bowline::mixin::v1::ReleaseOwnershipResponse as Response;
+    let request = ReleaseOwnershipRequest {
+        holder_kind: "iam.test/Project".to_owned(),
+        holder_name: "projects/p".to_owned(),
+        part_region: String::new(),
+        epoch,
+        owner_region: owner.to_owned(),
+    };
+    let call = Call::unary(RELEASE_OWNERSHIP, request.encode_to_vec());
+    let (from, to) = (from.parse().unwrap(), DeploymentId::new(DEVICES, "eu"));
+    let answer = fleet.network.call(&from, &to, call).await?.unary()?;
+    let answer = Response::decode(answer).unwrap();
+    Ok(json!([answer.released, answer.obstacle_count, answer.epoch, answer.owner_region]))
+}
+
+#[tokio::test]
+async fn ownership_is_released_once_for_each_epoch_and_only_to_who_keeps_the_policy() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let iam = format!("{IAM}@eu");
+    let refused = release(&fleet, &format!("{DEVICES}@us"), 2, "us").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::CallerRefused, "{refused}");
+    assert_eq!(release(&fleet, &iam, 3, "us").await.unwrap(), json!([true, 0, 3, "us"]));
+    assert_eq!(release(&fleet, &iam, 3, "us").await.unwrap(), json!([true, 0, 3, "us"]));
+    assert_eq!(release(&fleet, &iam, 3, "ap").await.unwrap(), json!([false, 0, 3, "us"]));
+    assert_eq!(release(&fleet, &iam, 2, "ap").await.unwrap(), json!([false, 0, 3, "us"]));
+    let bad = release(&fleet, &iam, 1, "ap").await.unwrap_err();
+    assert_eq!(bad.reason, Reason::InvalidField, "{bad}");
+    let rows = Ownership::new(fleet.backends[&("eu", DEVICES)].clone());
+    let claim = rows.refresh(&control("projects/p")).await.unwrap();
+    assert_eq!(claim, Some(Claim { owner: "us".into(), epoch: 3 }));
+    // A change that began before it hears of the epoch, and goes on above it.
+    fleet.set_policy("p", policy("ap", &REGIONS)).await.unwrap();
+    let claim = rows.refresh(&control("projects/p")).await.unwrap();
+    assert_eq!(claim, Some(Claim { owner: "ap".into(), epoch: 4 }));
+}
+
+#[tokio::test]
+async fn nobody_but_a_deployment_releases_anything() {
+    let fleet = Fleet::new();
+    let request =
+        json!({ "holderKind": "iam.test/Project", "holderName": "projects/p", "epoch": 2 });
+    let method = RELEASE_OWNERSHIP.trim_start_matches('/');
+    let refused = fleet.call("eu", method, request).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::CallerNotIdentified, "{refused}");
+}
