@@ -48,8 +48,8 @@ pub use store::{FilePictureStore, MemoryPictureStore, PICTURE_BYTES_MAX, Picture
 /// Longest wait for one answer of the meta service.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
-/// The picture is kept this long after a change, so that changes in a row are written once.
-const SAVE_AFTER: Duration = Duration::from_millis(250);
+/// The picture is kept at most this often, so that of many changes in a row not each is written.
+const SAVE_PERIOD: Duration = Duration::from_millis(50);
 
 /// The picture before anything answered, and who is told when it changes.
 pub struct Beginning {
@@ -167,6 +167,7 @@ struct Shared {
     progress: watch::Sender<Progress>,
     serving: watch::Sender<Serving>,
     store: Arc<dyn PictureStore>,
+    saving: tokio::sync::Mutex<()>,
     /// What is registered, as it is kept with the picture.
     registered: Mutex<BTreeMap<DeploymentId, String>>,
 }
@@ -191,6 +192,7 @@ impl Environment {
             progress: watch::Sender::new(Progress::default()),
             serving: watch::Sender::new(Serving::Yes),
             store,
+            saving: tokio::sync::Mutex::new(()),
             registered: Mutex::new(registered),
         });
         shared.look_for_own_generations();
@@ -251,6 +253,12 @@ impl Environment {
         to: &DeploymentId,
     ) -> Result<(), Status> {
         self.shared.picture.borrow().admits(caller, generation, to)
+    }
+
+    /// Keeps the picture as it is now: for a clean stop. What was heard a moment before a crash may be lost, and is heard
+    /// again.
+    pub async fn keep(&self) {
+        self.shared.save().await;
     }
 
     /// How it stands with each meta deployment, by kind.
@@ -350,13 +358,14 @@ impl Shared {
     async fn save_always(self: Arc<Self>) {
         let mut picture = self.picture.subscribe();
         while picture.changed().await.is_ok() {
-            self.parts.seams.clock.sleep(SAVE_AFTER).await;
-            picture.mark_unchanged();
             self.save().await;
+            self.parts.seams.clock.sleep(SAVE_PERIOD).await;
         }
     }
 
     async fn save(&self) {
+        // One after the other, and each with what is newest when its turn comes.
+        let _turn = self.saving.lock().await;
         let picture = (**self.picture.borrow()).clone();
         let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let bytes = Saved { picture, registered }.encode();

@@ -92,7 +92,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

@@ -29,8 +29,8 @@ fn info(version: &str) -> DeploymentInfo {
 
 /// iam (v1, v1alpha2) in eu and us, devices (imports iam v1) in eu; ap is a region without anything.
 fn world() -> Picture {
-    let mut picture = Picture::default();
-    picture.regions = ["eu", "us", "ap"].map(Arc::from).into();
+    let regions = ["eu", "us", "ap"].map(Arc::from).into();
+    let mut picture = Picture { regions, ..Picture::default() };
     let iam = service(&["v1", "v1alpha2"], &[], &[]);
     let devices = service(&["v1"], &[("iam.test", "v1")], &[]);
     picture.services.insert("iam.test".into(), Arc::new(iam));

@@ -273,7 +273,7 @@ fn scan(
             WireType::LengthDelimited => {
                 let len = decode_varint(&mut rest)?;
                 let len = usize::try_from(len).ok().filter(|len| *len <= rest.remaining());
-                let len = len.ok_or_else(|| ReadError::TooLong)?;
+                let len = len.ok_or(ReadError::TooLong)?;
                 take(tag, Field::Bytes(rest.split_to(len)))?;
             }
             other => skip_field(other, tag, &mut rest, DecodeContext::default())?,

@@ -62,6 +62,8 @@ struct Node {
     /// Tokens of before are too old.
     oldest: u64,
     watches_opened: u64,
+    /// What the next writes are answered with.
+    refusals: VecDeque<Status>,
 }
 
 #[derive(Default)]
@@ -179,6 +181,11 @@ impl World {
         self.change(region, |node| node.breaks_snapshots_after = messages);
     }
 
+    /// The next writes in the control region fail like that, one each.
+    pub(crate) fn refuse(&self, refusals: impl IntoIterator<Item = Status>) {
+        self.lock().get_mut(&self.control).unwrap().refusals.extend(refusals);
+    }
+
     pub(crate) fn watches_opened(&self, region: &str) -> u64 {
         self.lock()[&meta(region)].watches_opened
     }
@@ -292,6 +299,9 @@ fn write<R: MetaResource + Stamped>(
     mut resource: R,
     etag: Option<String>,
 ) -> Result<Bytes, Status> {
+    if let Some(status) = node.refusals.pop_front() {
+        return Err(status);
+    }
     let stored = node.get::<R>(resource.name());
     match (&stored, etag) {
         (Some(_), None) => return Err(Status::new(Reason::ResourceExists, "is there already")),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_base::{Reason, Seams};
+use bowline_base::{Reason, Seams, Status};
 use bowline_wire::goten::meta::v1 as wire;
 use tokio::time::timeout;
 
@@ -216,6 +216,24 @@ async fn what_never_comes_is_refused_in_the_end() {
 }
 
 #[tokio::test]
+async fn what_another_attempt_can_mend_is_tried_again_and_nothing_else() {
+    let passing =
+        [Reason::ResourceExists, Reason::Conflict, Reason::Unavailable, Reason::CallerRefused];
+    let world = World::new(&["eu"]);
+    world.refuse(passing.map(|reason| Status::new(reason, "this time")));
+    let environment = Start::of(&world, &["eu"]).start(&[things(&[])]).await;
+    ready(&environment).await;
+    for reason in [Reason::InvalidName, Reason::RegistrationRefused] {
+        let world = World::new(&["eu"]);
+        world.refuse([Status::new(reason, "never")]);
+        let environment = Start::of(&world, &["eu"]).start(&[things(&[])]).await;
+        let refused = timeout(PATIENCE, environment.ready()).await.unwrap().unwrap_err();
+        assert_eq!(refused.reason, reason);
+        assert_eq!(environment.progress().borrow().to_string(), "refused: never");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_pass_is_refused_at_once() {
     let world = World::new(&["eu"]);
     let environment = Start::of(&world, &["eu"]).start(&[things(&["things.test"])]).await;
@@ -275,6 +293,21 @@ async fn a_silent_region_holds_up_a_first_start_for_a_while_the_control_region_f
     let patient = timeout(LITTLE.silent_regions * 3, environment.ready()).await;
     assert!(patient.is_err(), "nothing can be registered without the control region");
     world.heal("eu");
+    ready(&environment).await;
+}
+
+#[tokio::test]
+async fn nothing_is_registered_before_the_control_region_was_heard() {
+    let world = World::new(&["eu", "us"]);
+    // It answers, and what it has is not known yet.
+    world.break_snapshots_after("eu", Some(0));
+    let mut start = Start::of(&world, &["eu", "us"]);
+    start.patience = LITTLE;
+    let environment = start.start(&[things(&[])]).await;
+    let patient = timeout(LITTLE.silent_regions * 3, environment.ready()).await;
+    assert!(patient.is_err());
+    assert!(world.get::<wire::Service>("services/things.test").is_none());
+    world.break_snapshots_after("eu", None);
     ready(&environment).await;
 }
 
