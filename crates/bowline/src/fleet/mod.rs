@@ -123,6 +123,8 @@ impl Fleet {
     pub async fn stop(&self) {
         // All at once: a request of one region may wait for another.
         futures::future::join_all(self.sites.iter().map(|served| served.server.stop())).await;
+        let environments = self.sites.iter().map(|served| served.site.environment().keep());
+        futures::future::join_all(environments).await;
         for served in &self.sites {
             self.nearby.remove(served.site.deployments());
         }
