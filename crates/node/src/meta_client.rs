@@ -134,3 +134,6 @@ fn incomplete(unreachable: &[String]) -> Status {
         .with_metadata("region", unreachable.first().map_or("", String::as_str))
         .with_metadata("service", meta::SERVICE)
 }
+
+#[cfg(test)]
+mod tests;
