@@ -25,8 +25,6 @@ use crate::policy::Policy;
 mod cold;
 mod interner;
 mod kind;
-#[cfg(test)]
-mod tests;
 
 use cold::Cold;
 use interner::Interner;

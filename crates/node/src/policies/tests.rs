@@ -1,3 +1,0 @@
-//! Policies from mirrors, and from owners where mirrors do not know yet.
-
-
