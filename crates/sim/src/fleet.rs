@@ -65,11 +65,13 @@ impl Fleet {
             let disk = Disk::new(world, id.to_string(), Some(judge.clone()), planted);
             (id.clone(), disk)
         });
+        let disks: BTreeMap<_, _> = disks.collect();
+        judge.watch(disks.values().cloned().collect());
         Arc::new(Self {
             world: world.clone(),
             network: Network::planted(world, planted),
             regions: regions.iter().map(|region| (*region).to_owned()).collect(),
-            disks: disks.collect(),
+            disks,
             judge,
             running: Mutex::default(),
             picture: Mutex::new(Arc::new(picture)),
@@ -129,6 +131,7 @@ impl Fleet {
     pub fn stop(&self) {
         self.regions.iter().for_each(|region| self.crash(region));
         self.network.forget_all();
+        self.judge.watch(Vec::new());
     }
 
     /// Starts a region's process anew with a picture in which it is alone, and shows it the others only after `lasts`.

@@ -2,8 +2,8 @@
 //!
 //! It works out for itself where a name belongs, from the committed policies alone, and shares no code with what it judges.
 //! What it checks after every step:
-//! - one writer (S4): a name is in the store of one region only; whoever commits a write is the owner by the committed
-//!   policy, and has no row that says otherwise; in an epoch of a place only one region writes;
+//! - one writer (S4): a name is in the store of one region only; whoever commits a write is the owner by its row or, without
+//!   one, by the committed policy, and no other region is; in an epoch of a place only one region writes;
 //! - epochs of ownership rows only grow;
 //! - nothing acknowledged is lost (S6): an answer tells of a commit that happened, a read of a state that was there
 //!   between question and answer, a list leaves out nothing silently;
@@ -47,6 +47,7 @@ struct State {
 pub struct Judge {
     world: World,
     known: Mutex<Known>,
+    disks: Mutex<Vec<Arc<Disk>>>,
 }
 
 #[derive(Default)]
@@ -54,6 +55,8 @@ struct Known {
     /// Of each service, the region of its own policy.
     service_control: BTreeMap<String, String>,
     policies: BTreeMap<String, Policy>,
+    /// When each policy changed last.
+    policies_since: BTreeMap<String, Duration>,
     histories: BTreeMap<(Kind, String), Vec<State>>,
     /// In which regions' stores a resource is.
     places: BTreeMap<(Kind, String), BTreeSet<String>>,
@@ -76,7 +79,16 @@ impl Judge {
     /// `service_control`: which region owns what is under no project, by service.
     pub fn new(world: &World, service_control: BTreeMap<String, String>) -> Arc<Self> {
         let known = Known { service_control, ..Known::default() };
-        Arc::new(Self { world: world.clone(), known: Mutex::new(known) })
+        Arc::new(Self { world: world.clone(), known: Mutex::new(known), disks: Mutex::default() })
+    }
+
+    /// Judges what is on these disks from now on; empty: lets go of them.
+    pub fn watch(&self, disks: Vec<Arc<Disk>>) {
+        let before = std::mem::replace(
+            &mut *self.disks.lock().unwrap_or_else(PoisonError::into_inner),
+            disks,
+        );
+        drop(before);
     }
 
     /// The committed policy of a project.
@@ -147,7 +159,8 @@ impl Witness for Judge {
             let document = row.map(|row| decode(kind, row));
             let told = document.as_ref().map_or("removed".to_owned(), |d| text(d, "value"));
             self.world.note(format!("{}: {} is {told}", disk.name(), key.name));
-            let judged = self.known().write(disk, kind, &key.name, document, now);
+            let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let judged = self.known().write(&disks, disk, kind, &key.name, document, now);
             self.blame(judged);
         }
     }
@@ -173,6 +186,7 @@ impl Known {
     /// A resource was written or removed.
     fn write(
         &mut self,
+        disks: &[Arc<Disk>],
         disk: &Disk,
         kind: Kind,
         name: &str,
@@ -181,10 +195,14 @@ impl Known {
     ) -> Result<(), String> {
         self.commits += 1;
         let region = region_of(disk);
-        let judged = self.one_writer(disk, kind, name, &region);
+        let judged = self.one_writer(disks, disk, kind, name, &region);
         let value = document.as_ref().map(|document| text(document, "value"));
         if let (Kind::Project, Some(document)) = (kind, &document) {
-            self.policies.insert(name.to_owned(), policy(document));
+            let policy = policy(document);
+            if self.policies.get(name) != Some(&policy) {
+                self.policies_since.insert(name.to_owned(), now);
+                self.policies.insert(name.to_owned(), policy);
+            }
         }
         let at = (kind, name.to_owned());
         let regions = self.places.entry(at.clone()).or_default();
@@ -202,26 +220,31 @@ impl Known {
         }
     }
 
+    /// That the writer holds itself for the owner, and nobody else does.
     fn one_writer(
         &mut self,
+        disks: &[Arc<Disk>],
         disk: &Disk,
         kind: Kind,
         name: &str,
         region: &str,
     ) -> Result<(), String> {
         let spot = spot(name);
-        let key = Key { table: layout::common("~ownership"), name: spot.row.as_str().into() };
-        let claim = disk.row(&key).as_ref().and_then(claim);
-        if let Some((owner, epoch)) = &claim
-            && owner != region
-        {
+        let by_policy = self.owner(kind, name, &spot)?;
+        let claim = claim_on(disk, &spot);
+        if !thinks_it_owns(claim.as_ref(), by_policy.as_deref(), region) {
             return Err(format!(
-                "S4: {region} writes {name}, but its row says {owner:?} at epoch {epoch}"
+                "S4: {region} writes {name}; its row says {claim:?}, the policy {by_policy:?}"
             ));
         }
-        let owner = self.owner(kind, name, &spot)?;
-        if owner != region {
-            return Err(format!("S4: {region} writes {name}, which {owner} owns"));
+        for other in disks.iter().filter(|other| *service_of(other) == *kind.service()) {
+            let theirs = claim_on(other, &spot);
+            let other = region_of(other);
+            if other != region && thinks_it_owns(theirs.as_ref(), by_policy.as_deref(), &other) {
+                return Err(format!(
+                    "S4: {region} writes {name} with its row {claim:?}, and {other} would too with {theirs:?}"
+                ));
+            }
         }
         let epoch = claim.map_or(1, |(_, epoch)| epoch);
         let writers = (kind.service().to_owned(), spot.row.clone(), epoch);
@@ -234,20 +257,32 @@ impl Known {
         }
     }
 
-    /// The owner by the policies that are committed.
-    fn owner(&self, kind: Kind, name: &str, spot: &Spot) -> Result<String, String> {
+    /// The owner by the policies that are committed; `None`: nobody may write there.
+    fn owner(&self, kind: Kind, name: &str, spot: &Spot) -> Result<Option<String>, String> {
         let Some(project) = &spot.project else {
-            let control = self.service_control.get(kind.service());
-            return control.cloned().ok_or_else(|| format!("{name} has no owner"));
+            return Ok(self.service_control.get(kind.service()).cloned());
         };
         let policy = self.policies.get(project);
         let policy = policy.ok_or_else(|| format!("S4: {name} is under no project"))?;
-        match &spot.region {
-            None => Ok(policy.control.clone()),
-            Some(region) if policy.enabled.contains(region) => Ok(region.clone()),
-            Some(region) => Err(format!("S4: {name} is written, but {region} is not enabled")),
-        }
+        Ok(match &spot.region {
+            None => Some(policy.control.clone()),
+            Some(region) => policy.enabled.contains(region).then(|| region.clone()),
+        })
     }
+}
+
+/// A row goes before a policy: a change of policy begins with rows, and may be abandoned after that.
+fn thinks_it_owns(claim: Option<&(String, u64)>, by_policy: Option<&str>, region: &str) -> bool {
+    claim.map_or(by_policy, |(owner, _)| Some(owner.as_str())) == Some(region)
+}
+
+fn claim_on(disk: &Disk, spot: &Spot) -> Option<(String, u64)> {
+    let key = Key { table: layout::common("~ownership"), name: spot.row.as_str().into() };
+    disk.row(&key).as_ref().and_then(claim)
+}
+
+fn service_of(disk: &Disk) -> String {
+    disk.name().split('@').next().unwrap_or_default().to_owned()
 }
 
 fn region_of(disk: &Disk) -> String {

@@ -24,6 +24,9 @@ struct Args {
     /// Plants a fault, and stops at the first seed that finds it.
     #[arg(long)]
     fault: Option<Fault>,
+    /// Runs all seeds, whatever fails.
+    #[arg(long)]
+    keep_going: bool,
     /// Events that are told of a seed, from its end.
     #[arg(long, default_value_t = 80)]
     events: usize,
@@ -105,7 +108,7 @@ fn run_all(args: &Args) -> Sum {
                         return;
                     }
                     let report = run(seed, args.fault);
-                    if report.failure.is_some() {
+                    if report.failure.is_some() && !args.keep_going {
                         // One is enough to look at.
                         next.store(end, Ordering::Relaxed);
                     }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use crate::disk::DiskFaults;
 use crate::fleet::Fleet;
-use crate::fleet::client::Client;
+use crate::fleet::client::{Client, Wish};
 use crate::network::NetworkFaults;
 use crate::plan::{Plan, Trouble};
 use crate::planted::Fault;
@@ -160,6 +160,9 @@ async fn calm(fleet: &Arc<Fleet>) {
 /// Liveness: what is committed is read everywhere and in full, and everything can be written again.
 async fn all_is_well(fleet: &Arc<Fleet>, workload: &Arc<Workload>) {
     fleet.judge.check_disks(fleet.disks());
+    for n in 0..PROJECTS {
+        settle(fleet, workload, &format!("projects/p{n}")).await;
+    }
     for region in fleet.regions() {
         let client = Client { fleet: fleet.clone(), region: region.clone(), deadline: PATIENCE };
         for kind in Kind::ALL {
@@ -170,6 +173,18 @@ async fn all_is_well(fleet: &Arc<Fleet>, workload: &Arc<Workload>) {
         }
     }
     fleet.judge.check_disks(fleet.disks());
+}
+
+/// Saves a project as it is: that ends what abandoned changes of its policy have left.
+async fn settle(fleet: &Arc<Fleet>, workload: &Workload, project: &str) {
+    let Some(policy) = fleet.judge.policy(project) else { return };
+    let region = fleet.regions()[0].clone();
+    let client = Client { fleet: fleet.clone(), region, deadline: PATIENCE };
+    let wish = Wish { policy: Some(policy), ..workload.wish() };
+    if let Err(status) = client.update(Kind::Project, project, &wish).await {
+        let told = format!("{}: {}", status.reason.name(), status.message);
+        fleet.world.fail(format!("L: in a calm world {project} cannot be saved as it is: {told}"));
+    }
 }
 
 async fn check_lists(fleet: &Fleet, client: &Client, kind: Kind) {
