@@ -270,6 +270,48 @@ async fn what_is_made_while_a_place_is_given_up_keeps_it() {
     assert_eq!(obstacles(&refused), ["//devices.test/projects/p/campaigns/c"]);
 }
 
+#[tokio::test]
+async fn who_owns_what_is_known_without_asking_once_the_watches_have_told() {
+    let fleet = Fleet::new();
+    fleet.project("p", "us", &REGIONS).await.unwrap();
+    for region in REGIONS {
+        fleet.eventually(|| fleet.campaign(region, "p", region)).await.unwrap();
+    }
+    let policies = |calls: Vec<String>| calls.into_iter().filter(|c| c.ends_with("GetProject"));
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let mut round = 0;
+    loop {
+        round += 1;
+        std::mem::take(&mut *fleet.network.calls.lock().unwrap());
+        for region in REGIONS {
+            fleet.campaign(region, "p", &format!("{region}-{round}")).await.unwrap();
+        }
+        let calls = std::mem::take(&mut *fleet.network.calls.lock().unwrap());
+        let forwarded = calls.iter().filter(|call| call.ends_with("CreateCampaign")).count();
+        assert_eq!(forwarded, 2, "one hop from each region that is not the owner: {calls:?}");
+        if policies(calls).count() == 0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "policies are still read");
+    }
+    fleet.network.cut("eu");
+    fleet.campaign("ap", "p", "c").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_known_is_not_guessed() {
+    let fleet = Fleet::new();
+    fleet.network.cut("eu");
+    let refused = fleet.campaign("us", "p", "c").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Unavailable, "{refused}");
+    assert_eq!(refused.metadata["region"], "eu");
+    fleet.network.heal("eu");
+    let refused = fleet.campaign("us", "p", "c").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::ResourceNotFound, "{refused}");
+    fleet.project("p", "us", &REGIONS).await.unwrap();
+    fleet.campaign("us", "p", "c").await.unwrap();
+}
+
 async fn release(fleet: &Fleet, from: &str, epoch: i64, owner: &str) -> Result<Value, Status> {
     use bowline_wire::bowline::mixin::v1::ReleaseOwnershipResponse as Response;
     let request = ReleaseOwnershipRequest {
