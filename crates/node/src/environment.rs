@@ -21,7 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -90,6 +90,9 @@ async fn load(store: &dyn PictureStore) -> Option<Saved> {
         .ok()
 }
 
+/// How often a start that takes long says what it waits for.
+const TELL_PERIOD: Duration = Duration::from_secs(2);
+
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -151,11 +154,27 @@ pub enum Serving {
 }
 
 /// How much of the meta service was heard.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Heard {
     is_whole: bool,
     is_control_whole: bool,
-    missing: Vec<String>,
+    /// What was not heard, in words.
+    missing: BTreeSet<String>,
+}
+
+impl Heard {
+    fn nothing() -> Self {
+        Self {
+            is_whole: false,
+            is_control_whole: false,
+            missing: BTreeSet::from([META.to_owned()]),
+        }
+    }
+
+    fn missing(&self) -> String {
+        let missing: Vec<&str> = self.missing.iter().map(String::as_str).collect();
+        missing.join(", ")
+    }
 }
 
 struct Shared {
@@ -188,7 +207,7 @@ impl Environment {
             parts,
             picture,
             mirrors,
-            heard: watch::Sender::new(Heard::default()),
+            heard: watch::Sender::new(Heard::nothing()),
             progress: watch::Sender::new(Progress::default()),
             serving: watch::Sender::new(Serving::Yes),
             store,
@@ -201,6 +220,8 @@ impl Environment {
         tasks.spawn("environment", Box::pin(until_dropped(stopped.clone(), keep)));
         let register = shared.clone().register_all();
         tasks.spawn("registration", Box::pin(until_dropped(stopped.clone(), register)));
+        let tell = shared.clone().tell();
+        tasks.spawn("start", Box::pin(until_dropped(stopped.clone(), tell)));
         let save = shared.clone().save_always();
         tasks.spawn("picture", Box::pin(until_dropped(stopped, save)));
         Ok(Self { shared, _stop: stop })
@@ -313,13 +334,13 @@ impl Shared {
             let left = self.left(begin, self.parts.patience.silent_regions);
             if now.is_whole || now.is_control_whole && left.is_zero() {
                 if !now.is_whole {
-                    let missing = now.missing.join(", ");
+                    let missing = now.missing();
                     tracing::warn!(missing, "starting without having heard all meta deployments");
                 }
                 return;
             }
             for registration in &self.parts.registrations {
-                self.note(&registration.deployment, &now.missing.join(", "));
+                self.note(&registration.deployment, &now.missing());
             }
             // Without the control region only a change helps, and then nothing is gained by counting.
             let wait = if left.is_zero() { self.parts.patience.look } else { left };
@@ -337,7 +358,7 @@ impl Shared {
         let registrar =
             Registrar { shared: self.clone(), registration: registration.clone(), client };
         registrar.run().await?;
-        tracing::info!(deployment = %id, "registered");
+        tracing::debug!(deployment = %id, "registered");
         let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
         registered.insert(id, registration.digest());
         Ok(())
@@ -374,16 +395,29 @@ impl Shared {
         }
     }
 
-    /// Notes what a deployment waits for, and logs it when it is something new.
+    /// Notes what a deployment waits for.
     fn note(&self, deployment: &DeploymentId, waits_for: &str) {
         self.progress.send_if_modified(|progress| {
-            if progress.waits.get(deployment).is_some_and(|before| before == waits_for) {
-                return false;
-            }
-            tracing::info!(%deployment, "waiting for {waits_for}");
-            progress.waits.insert(deployment.clone(), waits_for.to_owned());
-            true
+            let before = progress.waits.insert(deployment.clone(), waits_for.to_owned());
+            before.as_deref() != Some(waits_for)
         });
+    }
+
+    /// Logs what a start waits for, if it takes longer than is usual, and again when it is something else.
+    async fn tell(self: Arc<Self>) {
+        let mut told = String::new();
+        loop {
+            self.parts.seams.clock.sleep(TELL_PERIOD).await;
+            let progress = self.progress.borrow().clone();
+            if progress.is_ready || progress.refused.is_some() {
+                return;
+            }
+            let now = progress.to_string();
+            if now != told {
+                tracing::info!("{now}");
+                told = now;
+            }
+        }
     }
 
     /// The region that owns the registry.

@@ -1,5 +1,6 @@
 //! Keeps the picture true: a mirror for each kind of the meta service, assembled anew whenever one of them changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_schema::model::Registry;
@@ -171,24 +172,13 @@ fn look_at_sources(shared: &Shared, complete: Complete) {
     let Complete { regions, services, resources, deployments } = complete;
     let is_whole = regions && services && resources && deployments;
     let control = shared.control_region();
-    let mut missing: Vec<String> = Vec::new();
-    let mut is_control_whole = true;
-    for (_, health) in shared.mirrors.health() {
-        for source in health.iter().filter(|source| !source.is_complete) {
-            is_control_whole &= source.source.region != control;
-            let text = match &source.state {
-                SourceState::Unreachable { status, .. } => {
-                    format!("{}: {}", source.source, status.message)
-                }
-                SourceState::Starting | SourceState::Current => source.source.to_string(),
-            };
-            if !missing.contains(&text) {
-                missing.push(text);
-            }
-        }
-    }
+    let kinds = shared.mirrors.health();
+    let has_told = |source: &SourceHealth| source.source.region == control && source.is_complete;
+    let is_control_whole = kinds.iter().all(|(_, sources)| sources.iter().any(has_told));
+    let silent = kinds.iter().flat_map(|(_, sources)| sources).filter(|one| !one.is_complete);
+    let mut missing: BTreeSet<String> = silent.map(in_words).collect();
     if missing.is_empty() && !is_whole {
-        missing.push(META.to_owned());
+        missing.insert(META.to_owned());
     }
     shared.heard.send_if_modified(|now| {
         let next = super::Heard { is_whole, is_control_whole, missing };
@@ -196,4 +186,13 @@ fn look_at_sources(shared: &Shared, complete: Complete) {
         *now = next;
         is_changed
     });
+}
+
+fn in_words(source: &SourceHealth) -> String {
+    match &source.state {
+        SourceState::Unreachable { status, .. } => {
+            format!("{}: {}", source.source, status.message)
+        }
+        SourceState::Starting | SourceState::Current => source.source.to_string(),
+    }
 }
