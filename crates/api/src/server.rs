@@ -23,6 +23,10 @@ use crate::rest;
 
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 10_000;
+/// Streams that a client opened and gave up before they were looked at; with more of them the connection ends. The
+/// library's own limit is 20, which one client that runs into its deadlines reaches, and another deployment, whose
+/// connection carries the calls of many, sooner.
+const GIVEN_UP_MAX: usize = 10_000;
 /// How long open requests may take to finish once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Bytes that an HTTP/2 peer may send ahead on one stream and on one connection.
@@ -151,6 +155,7 @@ fn serve_connection(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .max_pending_accept_reset_streams(GIVEN_UP_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(Some(Duration::from_secs(30)))

@@ -403,6 +403,44 @@ async fn whoever_stops_waiting_ends_the_work() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_stop_waiting_nobody_else_is_disturbed() {
+    let world = World::new().await;
+    for (way, peers) in &world.ways {
+        let (from, to) = (me(), to());
+        let patient = Call::stream(FOLLOW, text("one"));
+        let Answer::Stream(mut stream) = peers.call(&from, &to, patient).await.unwrap() else {
+            panic!("one answer came");
+        };
+        let begun = *world.probe.begun.borrow();
+        let waiting = peers.call(&from, &to, Call::unary(ANSWER, text("wait")));
+        let stormy = async {
+            until(&world.probe.begun, begun + 1).await;
+            for round in 0..40 {
+                let calls = (0..100).map(|i| {
+                    let what = if i % 2 == 0 {
+                        Call::unary(ANSWER, text("wait"))
+                    } else {
+                        Call::stream(FOLLOW, text("one"))
+                    };
+                    peers.call(&from, &to, what)
+                });
+                let all = futures::future::join_all(calls);
+                // Some are sent, some are not, some are answered.
+                let _ = tokio::time::timeout(Duration::from_millis(round % 20), all).await;
+            }
+        };
+        tokio::select! {
+            answer = waiting => panic!("{way}: {}", answer.err().unwrap()),
+            () = stormy => {}
+        }
+        told(&**peers, Call::unary(ANSWER, text(""))).await;
+        assert_eq!(read(stream.next().await.unwrap().unwrap()), "1", "{way}");
+        let quiet = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
+        assert!(quiet.is_err(), "{way}: the stream goes on");
+    }
+}
+
 #[tokio::test]
 async fn who_is_not_listened_to_is_refused_also_with_a_token_that_was_good_before() {
     let (sender, admitted) = watch::channel(5);

@@ -29,6 +29,9 @@ const STREAMS_WINDOW: u32 = 128 << 20;
 /// Largest message that is taken, in bytes; beyond the largest page and its envelope.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Calls given up in the last second that a connection remembers.
+const GIVEN_UP_MAX: usize = 1_000;
+
 /// Where TLS goes in once deployments have certificates: another connector.
 type Connector = HttpConnector;
 type HttpClient = Client<Connector, Body>;
@@ -105,6 +108,10 @@ fn client(stream_window: u32, connection_window: u32) -> HttpClient {
         .http2_keep_alive_timeout(KEEP_ALIVE_MAX)
         // So that a call after a quiet time does not find out that the connection has died meanwhile.
         .http2_keep_alive_while_idle(true)
+        // Answers to calls that were given up come late and in any number; that is no reason to end the connection,
+        // which the library would do after some hundred of them to protect itself from strangers.
+        .http2_max_concurrent_reset_streams(GIVEN_UP_MAX)
+        .http2_max_local_error_reset_streams(None)
         .build(connector)
 }
 
