@@ -5,9 +5,11 @@
 
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod wait;
 pub mod world;
 
 pub use process::{Server, ServerError};
+pub use proxy::Proxy;
 pub use wait::{TimedOut, eventually, eventually_blocking};
 pub use world::World;

@@ -23,10 +23,10 @@ use tempfile::TempDir;
 pub use self::binaries::{Account, Binaries};
 pub use self::error::PostgresError;
 pub use self::options::Options;
+pub use self::ports::Port;
 
 use self::binaries::output;
 use self::guard::Guard;
-use self::ports::Port;
 use self::scratch::scratch;
 use self::template::Template;
 use crate::process::PATIENCE;

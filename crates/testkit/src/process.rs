@@ -40,7 +40,8 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    url: String,
+    /// Of each port: what it is for, and its URL. Never empty.
+    urls: Vec<(String, String)>,
 }
 
 impl Server {
@@ -54,6 +55,18 @@ impl Server {
         program: &Path,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Self, ServerError> {
+        Self::start_all(program, args, 1)
+    }
+
+    /// The same for a server with several ports: waits for that many lines, `ready on http://ADDR for PURPOSE`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_all<S: AsRef<std::ffi::OsStr>>(
+        program: &Path,
+        args: impl IntoIterator<Item = S>,
+        ports: usize,
+    ) -> Result<Self, ServerError> {
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
@@ -62,21 +75,33 @@ impl Server {
             .spawn()
             .map_err(|source| ServerError::Start { program: program.to_owned(), source })?;
         let log = drain(child.stderr.take());
-        let url = match ready(&first_lines(child.stdout.take())) {
-            Ok(url) => url,
-            Err(error) => return Err(give_up(child, &log, error)),
-        };
-        Ok(Self { child, url })
+        let lines = first_lines(child.stdout.take());
+        let urls = (0..ports.max(1)).map(|_| ready(&lines)).collect::<Result<Vec<_>, _>>();
+        match urls {
+            Ok(urls) => Ok(Self { child, urls }),
+            Err(error) => Err(give_up(child, &log, error)),
+        }
+    }
+
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The URL of the port that is for `purpose`.
+    pub fn url_for(&self, purpose: &str) -> Option<&str> {
+        let found = self.urls.iter().find(|(known, _)| known == purpose);
+        found.map(|(_, url)| url.as_str())
     }
 
     /// `http://127.0.0.1:41234`
     pub fn url(&self) -> &str {
-        &self.url
+        self.urls.first().map_or("", |(_, url)| url)
     }
 
     /// `127.0.0.1:41234`
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url().trim_start_matches("http://")
     }
 
     /// Ends the process at once, as a power cut would (SIGKILL), and waits until it is gone.
@@ -154,11 +179,13 @@ fn drain(stderr: Option<impl Read + Send + 'static>) -> Receiver<String> {
     receiver
 }
 
-fn ready(lines: &Receiver<String>) -> Result<String, RecvTimeoutError> {
+/// What the next port is for, and its URL.
+fn ready(lines: &Receiver<String>) -> Result<(String, String), RecvTimeoutError> {
     loop {
         let line = lines.recv_timeout(PATIENCE)?;
-        if let Some(url) = line.strip_prefix(READY) {
-            return Ok(url.trim().to_owned());
+        if let Some(said) = line.strip_prefix(READY) {
+            let (url, purpose) = said.trim().split_once(" for ").unwrap_or((said.trim(), ""));
+            return Ok((purpose.to_owned(), url.to_owned()));
         }
     }
 }
@@ -191,6 +218,15 @@ mod tests {
         assert_eq!(server.url(), "http://127.0.0.1:4711");
         assert_eq!(server.address(), "127.0.0.1:4711");
         server.kill().expect("it is gone");
+    }
+
+    #[test]
+    fn each_port_is_known_by_what_it_is_for() {
+        let script =
+            "echo ready on http://a for eu; echo ready on http://b for us; exec cat /dev/zero >&2";
+        let server =
+            Server::start_all(Path::new("/bin/sh"), ["-c", script], 2).expect("it is ready");
+        assert_eq!((server.url(), server.url_for("us")), ("http://a", Some("http://b")));
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub(crate) struct UpArgs {
     /// Configuration of a fleet (`bowline.yaml`) instead of folders
     #[arg(short, long, value_name = "FILE", conflicts_with = "folders")]
     pub(crate) file: Option<PathBuf>,
+    /// With `-f`: only this region; the others are processes of their own
+    #[arg(long, value_name = "REGION", requires = "file")]
+    pub(crate) region: Option<String>,
     /// Address to serve on; port 0 takes a free one. With `-f`, the file says where
     #[arg(long, env = "BOWLINE_LISTEN", default_value = "127.0.0.1:7400")]
     pub(crate) listen: SocketAddr,

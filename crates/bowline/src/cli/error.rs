@@ -85,6 +85,8 @@ pub(crate) enum Error {
     Fleet(#[from] bowline::FleetError),
     #[error(transparent)]
     Config(#[from] bowline::ConfigError),
+    #[error("{problem}; it must join anew, with an empty store")]
+    Gone { problem: String },
     #[error("start the runtime")]
     Runtime(#[source] io::Error),
     #[error("listen for signals")]
@@ -164,6 +166,7 @@ impl Error {
             | Self::Start(_)
             | Self::Fleet(_)
             | Self::Config(_)
+            | Self::Gone { .. }
             | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Backup(_)

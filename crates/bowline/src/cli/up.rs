@@ -30,7 +30,11 @@ pub(crate) async fn run(args: UpArgs, out: &mut dyn Write) -> Result<(), Error> 
         match &args.file {
             Some(file) => {
                 let config = configuration(file, &args.store, args.memory)?;
-                Ok(Running::Fleet(Box::new(Fleet::builder(config).start().await?)))
+                let mut builder = Fleet::builder(config);
+                if let Some(region) = &args.region {
+                    builder = builder.only_region(region.as_str());
+                }
+                Ok(Running::Fleet(Box::new(builder.start().await?)))
             }
             None => Ok(Running::Node(Box::new(node(&args).await?))),
         }
@@ -65,6 +69,7 @@ async fn until_stopped(
     }
     let served = tokio::select! {
         failed = say_ready(&running, seed, out) => failed,
+        gone = running.gone() => Err(Error::Gone { problem: gone }),
         () = signals.next() => Ok(()),
     };
     tracing::info!("stopping");
@@ -118,6 +123,14 @@ impl Running {
                 let port = |(region, address)| (address, format!(" for {region}"));
                 fleet.addresses().map(port).collect()
             }
+        }
+    }
+
+    /// Completes when what serves must not go on, with the reason.
+    async fn gone(&self) -> String {
+        match self {
+            Self::Node(_) => std::future::pending().await,
+            Self::Fleet(fleet) => fleet.gone().await,
         }
     }
 

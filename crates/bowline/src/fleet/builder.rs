@@ -17,16 +17,17 @@ use tokio::net::TcpListener;
 
 use super::load::{self, Services};
 use super::nearby::Nearby;
+use super::part::Part;
 use super::site::{Assembled, Site, SiteError, SiteParts, are_empty, begin};
 use super::stores::{PlannedStores, open_all, pictures};
-use super::{Fleet, FleetError, Served, by_region};
+use super::{Fleet, FleetError, Served};
 use crate::config::{Config, Identity, Mode, Plan};
 use crate::meta;
 
 /// See [`Fleet::builder`].
 pub struct FleetBuilder {
     config: Config,
-    only: Option<DeploymentId>,
+    part: Part,
     limits: Limits,
     patience: Patience,
     seams: Seams,
@@ -39,7 +40,7 @@ impl Fleet {
     pub fn builder(config: Config) -> FleetBuilder {
         FleetBuilder {
             config,
-            only: None,
+            part: Part::All,
             limits: Limits::default(),
             patience: Patience::default(),
             seams: Seams::real(),
@@ -52,7 +53,13 @@ impl Fleet {
 impl FleetBuilder {
     /// Runs this deployment alone, on its own port; the others are processes of their own.
     pub fn only(mut self, deployment: DeploymentId) -> Self {
-        self.only = Some(deployment);
+        self.part = Part::Deployment(deployment);
+        self
+    }
+
+    /// Runs the deployments of this region, on its port; the other regions are processes of their own.
+    pub fn only_region(mut self, region: impl Into<Arc<str>>) -> Self {
+        self.part = Part::Region(region.into());
         self
     }
 
@@ -94,11 +101,12 @@ impl FleetBuilder {
     /// [`FleetError`]
     pub async fn start(self) -> Result<Fleet, FleetError> {
         let services = load::load(&self.config)?;
-        let mode = if self.only.is_some() { Mode::Apart } else { Mode::Together };
+        let mode = match &self.part {
+            Part::All | Part::Region(_) => Mode::Together,
+            Part::Deployment(_) => Mode::Apart,
+        };
         let mut plan = services.plan(&self.config, mode)?;
-        if let Some(only) = &self.only {
-            check_planned(&plan, only)?;
-        }
+        self.part.check(&plan)?;
         // Before anything is opened, so that a port that is taken costs nothing.
         let ports = self.take_ports(&mut plan).await?;
         let ids: Vec<DeploymentId> =
@@ -110,7 +118,7 @@ impl FleetBuilder {
 
     async fn take_ports(&self, plan: &mut Plan) -> Result<Vec<Port>, FleetError> {
         let mut ports = Vec::new();
-        for (region, deployments) in by_region(plan, self.only.as_ref()) {
+        for (region, deployments) in self.part.of(plan) {
             let first = deployments.first().and_then(|id| plan.deployments.get(id));
             let Some(asked) = first.map(|deployment| deployment.listen) else { continue };
             let failed = |source| FleetError::Listen { region: region.clone(), source };
@@ -232,7 +240,7 @@ impl Assembly {
     /// Deployments of other processes are asked over the network; where all are here there is nobody else.
     fn nearby(&self, grounds: &[Ground]) -> Nearby {
         let (seams, signers) = (self.builder.seams.clone(), self.keys.signers.clone());
-        let first = grounds.first().filter(|_| self.builder.only.is_some());
+        let first = grounds.first().filter(|_| self.builder.part != Part::All);
         let beyond = first.map(|ground| -> Arc<dyn Peers> {
             let picture = ground.beginning.picture();
             Arc::new(NetworkPeers::new(seams.clone(), signers.clone(), picture))
@@ -296,21 +304,4 @@ async fn join(assembled: Vec<(Arc<str>, Assembled)>) -> Result<Vec<Site>, FleetE
     });
     futures::future::try_join_all(ready).await?;
     Ok(sites)
-}
-
-/// Whoever names a deployment gets to know which ones there are.
-fn check_planned(plan: &Plan, id: &DeploymentId) -> Result<(), FleetError> {
-    if plan.deployments.contains_key(id) {
-        return Ok(());
-    }
-    let list = |names: &[Arc<str>]| names.iter().map(|n| &**n).collect::<Vec<_>>().join(", ");
-    let problem = if !plan.services.contains(&id.service) {
-        format!("there is no service \"{}\"; the services are {}", id.service, list(&plan.services))
-    } else if !plan.regions.contains(&id.region) {
-        format!("there is no region \"{}\"; the regions are {}", id.region, list(&plan.regions))
-    } else {
-        let there: Vec<Arc<str>> = plan.regions_of(&id.service).cloned().collect();
-        format!("{} is not in {}, only in {}", id.service, id.region, list(&there))
-    };
-    Err(FleetError::NoDeployment { problem })
 }

@@ -8,16 +8,16 @@ pub mod bootstrap;
 mod builder;
 mod load;
 mod nearby;
+mod part;
 pub mod site;
 mod stores;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bowline_api::server::{ServeError, Server};
 use bowline_base::Status;
-use bowline_node::DeploymentId;
+use bowline_node::environment::Serving;
 use bowline_node::identity::FolderError;
 use bowline_schema::diagnostic::Diagnostic;
 use bowline_schema::model::Registry;
@@ -119,6 +119,21 @@ impl Fleet {
         self.was_empty
     }
 
+    /// Completes when a deployment that runs here was declared gone, and says which: it must not go on.
+    pub async fn gone(&self) -> String {
+        let waits = self.sites().map(|site| {
+            let mut serving = site.environment().serving();
+            Box::pin(async move {
+                match serving.wait_for(|now| *now != Serving::Yes).await {
+                    Ok(now) => now.to_string(),
+                    // Its environment has ended, and with it the site: nothing more will be said.
+                    Err(_) => std::future::pending().await,
+                }
+            })
+        });
+        futures::future::select_all(waits).await.0
+    }
+
     /// Ends watches, lets open requests finish (at most some seconds), closes the stores.
     pub async fn stop(&self) {
         // All at once: a request of one region may wait for another.
@@ -129,18 +144,4 @@ impl Fleet {
             self.nearby.remove(served.site.deployments());
         }
     }
-}
-
-/// Deployments by their regions, in the order of the plan.
-fn by_region(plan: &Plan, only: Option<&DeploymentId>) -> Vec<(Arc<str>, Vec<DeploymentId>)> {
-    let mut grouped: BTreeMap<Arc<str>, Vec<DeploymentId>> = BTreeMap::new();
-    for region in &plan.regions {
-        let ids = plan.of_region(region).into_iter();
-        let ids: Vec<_> = ids.filter(|id| only.is_none_or(|only| only == id)).collect();
-        if !ids.is_empty() {
-            grouped.insert(region.clone(), ids);
-        }
-    }
-    let order = plan.regions.iter();
-    order.filter_map(|region| Some((region.clone(), grouped.remove(region)?))).collect()
 }

@@ -19,13 +19,17 @@ const TRIES: usize = 200;
 
 /// A port that no other test of this target directory takes while this is kept.
 #[derive(Debug)]
-pub(super) struct Port {
+pub struct Port {
     number: u16,
     _lock: File,
 }
 
 impl Port {
-    pub(super) fn reserve() -> Result<Self, PostgresError> {
+    /// Takes a free one.
+    ///
+    /// # Errors
+    /// None is free, or the folder of locks cannot be written.
+    pub fn reserve() -> Result<Self, PostgresError> {
         let folder = cache()?.join("ports");
         let failed = |source| PostgresError::File { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(failed)?;
@@ -40,7 +44,7 @@ impl Port {
         Err(PostgresError::NoPort { range: RANGE })
     }
 
-    pub(super) fn number(&self) -> u16 {
+    pub fn number(&self) -> u16 {
         self.number
     }
 }
