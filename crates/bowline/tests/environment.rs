@@ -42,6 +42,7 @@ message Widget {
 struct World {
     folder: TempDir,
     config: Config,
+    silent_regions: Duration,
 }
 
 impl World {
@@ -59,12 +60,16 @@ impl World {
              services:\n  - folder: things\n    deployments:\n      eu: {{ listen: 127.0.0.1:{c} }}\n      us: {{ listen: 127.0.0.1:{d} }}\n"
         );
         let config = parse(folder.path(), &text);
-        Self { folder, config }
+        Self { folder, config, silent_regions: PATIENCE }
     }
 
     async fn start(&self, service: &str, region: &str) -> Fleet {
         let builder = Fleet::builder(self.config.clone()).only(DeploymentId::new(service, region));
-        let patience = Patience { look: Duration::from_millis(50), ..Patience::default() };
+        let patience = Patience {
+            look: Duration::from_millis(50),
+            silent_regions: self.silent_regions,
+            ..Patience::default()
+        };
         let start = tokio::time::timeout(PATIENCE, builder.patience(patience).start()).await;
         start
             .unwrap_or_else(|_| panic!("{service}@{region} does not start in {:?}", self.folder))
@@ -161,6 +166,23 @@ async fn without_the_meta_service_everything_else_goes_on_and_its_news_arrive_wh
     until_picture(&eu, second, has_region("ap")).await;
     until_picture(&us, second.saturating_sub(begin.elapsed()), has_region("ap")).await;
     for fleet in [us, eu, meta_us, meta_eu] {
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_needs_no_meta_deployment_outside_the_control_region() {
+    let mut world = World::new();
+    world.silent_regions = Duration::from_millis(200);
+    let (meta, eu) = tokio::join!(world.start(META, "eu"), world.start(THINGS, "eu"));
+    create(&eu, "eu", "one").await.unwrap();
+    assert_eq!(title(&eu, "eu", "one").await.unwrap(), "one");
+    // What comes later is heard of, and reached.
+    let (meta_us, us) = tokio::join!(world.start(META, "us"), world.start(THINGS, "us"));
+    until_picture(&eu, PATIENCE, |picture| picture.deployments.len() == 4).await;
+    create(&eu, "us", "two").await.unwrap();
+    assert_eq!(title(&us, "us", "two").await.unwrap(), "two");
+    for fleet in [us, eu, meta_us, meta] {
         fleet.stop().await;
     }
 }
