@@ -115,6 +115,8 @@ fn ready_line(
                 if let Some(url) = line.strip_prefix(READY)
                     && let Some(sender) = sender.take()
                 {
+                    // A fleet says which region each port is for.
+                    let url = url.split_once(" for ").map_or(url, |(url, _)| url);
                     // Nobody listens any more if the bench was interrupted.
                     let _ = sender.send((url.trim().to_owned(), start.elapsed()));
                 }

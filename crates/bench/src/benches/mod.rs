@@ -1,9 +1,11 @@
 //! The benches, by name.
 
 mod create;
+mod fleet;
 mod get;
 mod idle;
 mod list;
+mod route;
 mod start;
 mod store;
 mod watch;
@@ -14,7 +16,7 @@ use crate::report::Figure;
 use crate::stage::Stage;
 
 /// In the order in which they run.
-const NAMES: [&str; 7] = ["get", "list", "create", "watch", "idle", "start", "store"];
+const NAMES: [&str; 9] = ["get", "list", "create", "watch", "idle", "start", "fleet", "store", "route"];
 
 /// The benches that were asked for, all of them if none was.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>, Error> {
@@ -41,7 +43,9 @@ pub(crate) async fn run(
         "create" => create::run(stage, options).await,
         "watch" => watch::run(stage, options).await,
         "idle" => idle::run(stage, options).await,
+        "fleet" => fleet::run(stage, options).await,
         "store" => store::run(stage, options).await,
+        "route" => route::run(stage, options).await,
         _ => start::run(stage, options).await,
     }
 }
