@@ -15,7 +15,7 @@ const REGIONS: [usize; 2] = [0, 1];
 
 /// Two regions with one service beside the meta service. The folder has the keys.
 async fn fleet() -> (Fleet, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let iam = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fleet/iam");
     let text = format!(
         "regions:\n  eu: {{ listen: 127.0.0.1:0 }}\n  us: {{ listen: 127.0.0.1:0 }}\n\
@@ -24,26 +24,28 @@ async fn fleet() -> (Fleet, TempDir) {
     );
     let config = Config::parse("bowline.yaml", folder.path(), &text, |_| None);
     let config = config.unwrap_or_else(|error| panic!("{error}"));
-    (Fleet::builder(config).start().await.unwrap(), folder)
+    (Fleet::builder(config).start().await.expect("it starts"), folder)
 }
 
 /// Calls a method of deployments as a user of that region would.
 async fn call(fleet: &Fleet, region: usize, method: &str, request: Value) -> Result<Value, Status> {
-    let site = fleet.sites().nth(region).unwrap();
-    let method = fleet.registry().methods.get(&format!("{METHODS}/{method}")).unwrap();
-    let request = DynamicMessage::deserialize(method.descriptor.input(), request).unwrap();
+    let site = fleet.sites().nth(region).expect("a region");
+    let method = fleet.registry().methods.get(&format!("{METHODS}/{method}")).expect("a method");
+    let request =
+        DynamicMessage::deserialize(method.descriptor.input(), request).expect("a request");
     let context = Context { deadline: Some(Duration::from_secs(20)), ..Context::default() };
     match site.engine().call(method, request, context).await? {
         Reply::Unary(bytes) => {
-            let answer = DynamicMessage::decode(method.descriptor.output(), bytes).unwrap();
-            Ok(serde_json::to_value(&answer).unwrap())
+            let answer =
+                DynamicMessage::decode(method.descriptor.output(), bytes).expect("an answer");
+            Ok(serde_json::to_value(&answer).expect("JSON"))
         }
         Reply::Stream(_) => panic!("no stream was asked for"),
     }
 }
 
 async fn get(fleet: &Fleet, region: usize) -> Value {
-    call(fleet, region, "GetDeployment", json!({ "name": NAME })).await.unwrap()
+    call(fleet, region, "GetDeployment", json!({ "name": NAME })).await.expect("the deployment")
 }
 
 #[tokio::test(flavor = "multi_thread")]

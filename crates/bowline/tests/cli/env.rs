@@ -11,9 +11,11 @@ fn with_meta(test: &str) -> Lab {
     let Source::Files { service_yaml, files } = bowline_wire::meta::source() else {
         panic!("the meta service is texts")
     };
-    lab.world.write("library/meta/service.yaml", &service_yaml.unwrap()).unwrap();
+    lab.world
+        .write("library/meta/service.yaml", &service_yaml.expect("a manifest"))
+        .expect("a manifest");
     for (path, text) in files {
-        lab.world.write(&format!("library/meta/{path}"), &text).unwrap();
+        lab.world.write(&format!("library/meta/{path}"), &text).expect("a proto");
     }
     lab.serve(&["--memory", "--listen", "127.0.0.1:0"]);
     lab
@@ -23,7 +25,9 @@ fn with_meta(test: &str) -> Lab {
 fn registered(test: &str) -> (Lab, String) {
     let lab = with_meta(test);
     let address = lab.server().url().trim_start_matches("http://").to_owned();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("an address");
     let service = |name: &str| {
         format!(
             "kind: meta.goten.com/Service\nname: services/{name}\nmultiRegionPolicy:\n  \
