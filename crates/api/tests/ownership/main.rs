@@ -299,6 +299,36 @@ async fn who_owns_what_is_known_without_asking_once_the_watches_have_told() {
 }
 
 #[tokio::test]
+async fn the_policy_of_a_service_moves_what_is_below_no_holder() {
+    let fleet = Fleet::new();
+    let name = "services/devices.test";
+    let service = json!({ "name": name, "multiRegionPolicy": policy("eu", &REGIONS) });
+    let create = json!({ "service": service });
+    fleet.call("eu", "goten.meta.v1.ServiceService/CreateService", create).await.unwrap();
+    let move_to = |region: &str| {
+        let service = json!({ "name": name, "multiRegionPolicy": policy(region, &REGIONS) });
+        let request = json!({ "service": service, "updateMask": "multiRegionPolicy" });
+        fleet.call("ap", "goten.meta.v1.ServiceService/UpdateService", request)
+    };
+    let model = |id: &str| {
+        let request = json!({ "modelId": id, "model": {} });
+        fleet.call("eu", "devices.v1.ModelService/CreateModel", request)
+    };
+    model("m").await.unwrap();
+    let refused = move_to("us").await.unwrap_err();
+    assert_eq!(obstacles(&refused), ["//devices.test/models/m"]);
+    let delete = json!({ "name": "models/m" });
+    let delete = || fleet.call("eu", "devices.v1.ModelService/DeleteModel", delete.clone());
+    fleet.eventually(delete).await.unwrap();
+    move_to("us").await.unwrap();
+    let refused = model("m2").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::NotOwned, "before anybody has heard of it: {refused}");
+    fleet.picture_policy(DEVICES, &Policy::new("us", REGIONS));
+    let made = fleet.eventually(|| model("m2")).await.unwrap();
+    assert_eq!(made["metadata"]["syncing"]["owningRegion"], "us");
+}
+
+#[tokio::test]
 async fn a_policy_that_is_not_known_is_not_guessed() {
     let fleet = Fleet::new();
     fleet.network.cut("eu");

@@ -1,4 +1,4 @@
-//! A fleet for these tests: two services in three regions, with real policy stores, joined without sockets.
+//! A fleet for these tests: two services and the meta service in three regions, with real policy stores, joined without sockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -29,6 +29,8 @@ use crate::sneaky::Sneaky;
 pub const REGIONS: [&str; 3] = ["ap", "eu", "us"];
 pub const IAM: &str = "iam.test";
 pub const DEVICES: &str = "devices.test";
+pub const META: &str = "meta.goten.com";
+const SERVICES: [&str; 3] = [IAM, DEVICES, META];
 
 const IAM_PROTO: &str = r#"
 syntax = "proto3";
@@ -108,8 +110,9 @@ pub fn registry() -> Arc<Registry> {
             "devices/v1/devices.proto",
             DEVICES_PROTO,
         ),
+        bowline_wire::meta::source(),
     ]);
-    assert_eq!(loaded.registry.services.len(), 2, "{:#?}", loaded.diagnostics);
+    assert_eq!(loaded.registry.services.len(), SERVICES.len(), "{:#?}", loaded.diagnostics);
     Arc::new(loaded.registry)
 }
 
@@ -128,7 +131,7 @@ impl Fleet {
         let picture = watch::Sender::new(Arc::new(picture()));
         let (mut engines, mut backends) = (BTreeMap::new(), BTreeMap::new());
         for region in REGIONS {
-            for service in [IAM, DEVICES] {
+            for service in SERVICES {
                 backends.insert((region, service), Arc::<Sneaky>::default());
             }
         }
@@ -145,7 +148,7 @@ impl Fleet {
     pub fn store(&self, region: &'static str) -> Arc<PolicyStore> {
         PolicyStore::start(PolicyStoreParts {
             region: region.into(),
-            services: vec![IAM.into(), DEVICES.into()],
+            services: SERVICES.map(Arc::from).to_vec(),
             registry: self.registry.clone(),
             picture: self.picture.subscribe(),
             peers: self.network.clone(),
@@ -169,7 +172,7 @@ impl Fleet {
             registry: self.registry.clone(),
             limits: Limits::default(),
             seams: Seams::real(),
-            backends: HashMap::from([of(IAM), of(DEVICES)]),
+            backends: SERVICES.map(of).into(),
             actions: HashMap::new(),
             hooks: HashMap::new(),
             routing: Some(Arc::new(routing)),
@@ -218,6 +221,15 @@ impl Fleet {
         self.call(at, "devices.v1.DeviceService/CreateDevice", request).await
     }
 
+    /// What the picture says of a service's policy from now on; here nobody keeps it true.
+    pub fn picture_policy(&self, service: &str, policy: &Policy) {
+        self.picture.send_modify(|picture| {
+            let picture = Arc::make_mut(picture);
+            let info = picture.services.get_mut(service).unwrap();
+            Arc::make_mut(info).policy = policy.clone();
+        });
+    }
+
     /// Retries what is refused only because not everybody knows of a change yet.
     pub async fn eventually(
         &self,
@@ -259,11 +271,11 @@ fn picture() -> Picture {
     let mut picture = Picture::default();
     for region in REGIONS {
         picture.regions.insert(region.into());
-        for service in [IAM, DEVICES] {
+        for service in SERVICES {
             picture.deployments.insert(DeploymentId::new(service, region), Arc::default());
         }
     }
-    for (service, imports) in [(IAM, None), (DEVICES, Some(IAM))] {
+    for (service, imports) in [(IAM, None), (DEVICES, Some(IAM)), (META, None)] {
         let info = ServiceInfo {
             policy: Policy::new("eu", REGIONS),
             imports: imports.into_iter().map(Arc::from).collect(),

@@ -123,7 +123,7 @@ impl Engine {
 /// Ranges of names in which all that a deployment has at a place is, in order.
 fn ranges_at(deployment: &Deployment, place: &Place) -> Vec<NameRange> {
     let mut tables: Vec<_> = deployment.shapes.iter().collect();
-    tables.sort_by(|(a, _), (b, _)| a.cmp(b));
+    tables.sort_by_key(|(table, _)| *table);
     let ranges = tables.into_iter().flat_map(|(table, shape)| {
         let places = shape.places.as_ref().filter(|places| !places.is_everywhere());
         let names = places.map(|places| places.names_at(place)).unwrap_or_default();
