@@ -48,7 +48,7 @@ impl PolicyChange {
     pub(crate) fn conditions(&self) -> impl Iterator<Item = Condition> {
         self.moves.iter().map(|step| {
             let place = Place { holder: self.holder.clone(), part: step.part.clone() };
-            ownership::unchanged(&place, Some(&Claim { owner: step.to.clone(), epoch: step.epoch }))
+            ownership::unchanged(&place, Some(&step.settled()))
         })
     }
 
@@ -147,17 +147,12 @@ impl Engine {
         Ok(moves::plan(old, new, claim))
     }
 
-    /// Gives the parts back to those who had them, one epoch later. What fails stays as it is.
+    /// Gives the parts back to those who had them, at a later epoch. What fails stays as it is.
     pub(crate) async fn give_back(&self, route: &Route, change: &PolicyChange) {
         let Some(routing) = &self.routing else { return };
-        let back = change.moves.iter().map(|step| Move {
-            part: step.part.clone(),
-            from: step.to.clone(),
-            to: step.from.clone(),
-            epoch: step.epoch + 1,
-        });
-        let back = PolicyChange { holder: change.holder.clone(), moves: back.collect() };
-        if let Err(refusal) = self.ask_all(route, routing, &back).await {
+        for step in &change.moves {
+            let back = PolicyChange { holder: change.holder.clone(), moves: vec![step.back()] };
+            let Err(refusal) = self.ask_all(route, routing, &back).await else { continue };
             let why = match refusal {
                 Refusal::TooLate(epoch) => format!("somebody is at epoch {epoch}"),
                 Refusal::Status(status) => status.to_string(),
@@ -171,7 +166,8 @@ impl Engine {
         }
     }
 
-    /// First here, then everybody else at once.
+    /// In this order, so that at no moment two think that they own a part, and that the next save of the holder finds
+    /// whatever was left half-way: here nobody owns it; all others give it up; whoever gets it is told; so is the row here.
     async fn ask_all(
         &self,
         route: &Route,
@@ -179,28 +175,59 @@ impl Engine {
         change: &PolicyChange,
     ) -> Result<(), Refusal> {
         let Some(holder) = &change.holder else { return Ok(()) };
+        self.write_here(route, routing, change, |step| Claim {
+            owner: Arc::default(),
+            epoch: step.epoch,
+        })
+        .await?;
+        for is_last in [false, true] {
+            for step in &change.moves {
+                self.ask_others(route, routing, holder, step, is_last).await?;
+            }
+        }
+        self.write_here(route, routing, change, Move::settled).await
+    }
+
+    /// Writes the rows of the holder's own deployment.
+    async fn write_here(
+        &self,
+        route: &Route,
+        routing: &Routing,
+        change: &PolicyChange,
+        claim: impl Fn(&Move) -> Claim + Send,
+    ) -> Result<(), Refusal> {
         let me = routing.me(&route.deployment.service);
         for step in &change.moves {
-            let place = Place { holder: Some(holder.clone()), part: step.part.clone() };
-            let wanted = Claim { owner: step.to.clone(), epoch: step.epoch };
-            let answer = self.release(&route.deployment, &place, &wanted).await;
+            let place = Place { holder: change.holder.clone(), part: step.part.clone() };
+            let answer = self.release(&route.deployment, &place, &claim(step)).await;
             judge(vec![(me.clone(), answer.map_err(Refusal::Status)?)])?;
         }
-        for step in &change.moves {
-            let asked = self.governed(routing, holder);
-            let asked = asked.into_iter().filter(|(to, is_own)| *is_own || *to != me);
-            let asking = asked.map(|(to, is_own)| {
-                let (holder, me) = ((!is_own).then_some(holder), &me);
-                async move {
-                    let answer = ask(routing, me, &to, holder, step).await?;
-                    Ok::<_, Status>((to, answer))
-                }
-            });
-            let answers = futures::future::join_all(asking).await;
-            let answers: Result<Vec<_>, Status> = answers.into_iter().collect();
-            judge(answers.map_err(Refusal::Status)?)?;
-        }
         Ok(())
+    }
+
+    /// Asks other deployments at once: those that come last, or all that come before.
+    async fn ask_others(
+        &self,
+        route: &Route,
+        routing: &Routing,
+        holder: &Holder,
+        step: &Move,
+        is_last: bool,
+    ) -> Result<(), Refusal> {
+        let me = routing.me(&route.deployment.service);
+        let asked = self.governed(routing, holder).into_iter().filter(|(to, is_own)| {
+            (*is_own || *to != me) && step.comes_last(&to.region) == is_last
+        });
+        let asking = asked.map(|(to, is_own)| {
+            let (holder, me) = ((!is_own).then_some(holder), &me);
+            async move {
+                let answer = ask(routing, me, &to, holder, step).await?;
+                Ok::<_, Status>((to, answer))
+            }
+        });
+        let answers = futures::future::join_all(asking).await;
+        let answers: Result<Vec<_>, Status> = answers.into_iter().collect();
+        judge(answers.map_err(Refusal::Status)?)
     }
 
     /// The deployments whose resources a holder's policy governs; those with `true` as the policy of their own service.

@@ -16,6 +16,35 @@ pub(crate) struct Move {
     /// Empty: nobody, the region is disabled.
     pub(crate) to: Arc<str>,
     pub(crate) epoch: u64,
+    /// Whether before it nobody but `from` can own the part: no earlier move was abandoned half-way.
+    pub(crate) is_certain: bool,
+    /// Whether it undoes a move that was not followed by all.
+    pub(crate) is_undoing: bool,
+}
+
+impl Move {
+    /// The move that undoes this one, above the row here if that was settled already.
+    pub(crate) fn back(&self) -> Self {
+        let (from, to) = (self.to.clone(), self.from.clone());
+        Self { from, to, epoch: self.epoch + 2, is_undoing: true, ..self.clone() }
+    }
+
+    /// Whether a region is told only when others have followed, so that never two own the part.
+    ///
+    /// Who gets it waits for all others. When a move is undone, only who was to get it can have it, so only that one is
+    /// waited for: the owner goes on even if others cannot be reached.
+    pub(crate) fn comes_last(&self, region: &str) -> bool {
+        match self.is_undoing && self.is_certain {
+            true => *region != *self.from,
+            false => *region == *self.to,
+        }
+    }
+
+    /// What the row of the holder's own deployment says once all others have followed: one epoch later than theirs, since
+    /// it said before that nobody owns the part.
+    pub(crate) fn settled(&self) -> Claim {
+        Claim { owner: self.to.clone(), epoch: self.epoch + 1 }
+    }
 }
 
 /// What has to move for `new` to hold instead of `old`, given what the rows of the holder's own deployment say. They know of
@@ -55,7 +84,7 @@ fn move_of(
         return None;
     }
     let epoch = claim.map_or(FIRST_EPOCH, |claim| claim.epoch) + 1;
-    Some(Move { part, from, to, epoch })
+    Some(Move { part, from, to, epoch, is_certain: is_settled, is_undoing: false })
 }
 
 /// The owner by the policy alone; empty for a region that is not enabled.
