@@ -123,8 +123,9 @@ impl Action for Probe {
             "fail" => Err(everything_that_a_status_can_have()),
             _ => {
                 let mut told: BTreeMap<_, _> = context.headers.iter().cloned().collect();
-                let id =
-                    |id: &Option<DeploymentId>| id.as_ref().map_or("-".into(), ToString::to_string);
+                let id = |id: &Option<DeploymentId>| {
+                    id.as_ref().map_or_else(|| "-".into(), ToString::to_string)
+                };
                 told.insert("from".into(), id(&context.caller));
                 told.insert("to".into(), id(&context.callee));
                 let deadline = context.deadline.map(|d| d.as_millis().to_string());
