@@ -138,26 +138,28 @@ impl Pair {
             Asked::Get => "get",
             Asked::Create => "create",
         };
+        // Each number of clients has figures of its own.
+        let what = format!("{what}, {} at once", self.clients);
         let of = |rounds: &[Outcome], figure: &dyn Fn(&Outcome) -> f64| {
             median(rounds.iter().map(figure))
         };
         let pair = |figure: &dyn Fn(&Outcome) -> f64| {
             (of(&self.forwarded, figure), of(&self.local, figure))
         };
-        let clients = format!("{} at once; limit: at the owner", self.clients);
+        let clients = "limit: the same at the owner";
         let (rate, local_rate) = pair(&Outcome::per_second);
         let (p50, local_p50) = pair(&|outcome| outcome.quantile_ms(0.5));
         let (p99, local_p99) = pair(&|outcome| outcome.quantile_ms(0.99));
         vec![
             Figure::higher(format!("{what}, forwarded"), rate, "1/s")
                 .limit(local_rate)
-                .note(&clients),
+                .note(clients),
             Figure::lower(format!("{what}, forwarded, p50"), p50, "ms")
                 .limit(local_p50)
-                .note(&clients),
+                .note(clients),
             Figure::lower(format!("{what}, forwarded, p99"), p99, "ms")
                 .limit(local_p99)
-                .note(&clients),
+                .note(clients),
         ]
     }
 }
