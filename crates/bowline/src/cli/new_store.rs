@@ -1,6 +1,7 @@
 //! SQLite files that a restore makes: hidden until every one of them is complete, then given their names.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,9 +31,9 @@ impl NewStores {
     pub(crate) fn reserve(&mut self, folder: &Path, id: &DeploymentId) -> Result<(), Error> {
         let path = storage::file(folder, id);
         let lock_path = path.with_file_name(".restore.lock");
-        if !self.locks.contains_key(&lock_path) {
-            let lock = lock(&lock_path)?;
-            self.locks.insert(lock_path, lock);
+        if let Entry::Vacant(vacant) = self.locks.entry(lock_path) {
+            let lock = lock(vacant.key())?;
+            vacant.insert(lock);
         }
         check_absent(&path)
     }

@@ -108,7 +108,7 @@ impl Config {
             let problem = Diagnostic::error(code::UNREADABLE, &Place::file(&name), message);
             ConfigError { diagnostics: vec![problem] }
         })?;
-        let folder = file.parent().unwrap_or(Path::new(""));
+        let folder = file.parent().unwrap_or_else(|| Path::new(""));
         Self::parse(&name, folder, &text, variable)
     }
 

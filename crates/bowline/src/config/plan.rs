@@ -357,7 +357,10 @@ services:
 
     #[test]
     fn together_the_deployments_of_a_region_share_its_port() {
-        planned(TWO, Mode::Together, expect![[r#"
+        planned(
+            TWO,
+            Mode::Together,
+            expect![[r#"
             eu (control)
               meta.goten.com: listen 127.0.0.1:7410, reached at 127.0.0.1:7410, data in fleet/bowline-data
               iam.example.com: listen 127.0.0.1:7410, reached at 127.0.0.1:7410, data in fleet/bowline-data
@@ -365,12 +368,16 @@ services:
               meta.goten.com: listen 0.0.0.0:7430, reached at us.example.com:443, data in fleet/us-data
               iam.example.com: listen 0.0.0.0:7430, reached at us.example.com:443, data in fleet/us-data
               devices.example.com: listen 0.0.0.0:7430, reached at us.example.com:443, data in memory, starts at v1alpha2
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn apart_each_deployment_has_a_port_of_its_own() {
-        planned(TWO, Mode::Apart, expect![[r#"
+        planned(
+            TWO,
+            Mode::Apart,
+            expect![[r#"
             eu (control)
               meta.goten.com: listen 127.0.0.1:7411, reached at 127.0.0.1:7411, data in fleet/bowline-data
               iam.example.com: listen 127.0.0.1:7412, reached at 127.0.0.1:7412, data in fleet/bowline-data
@@ -378,7 +385,8 @@ services:
               meta.goten.com: listen 0.0.0.0:7431, reached at 127.0.0.1:7431, data in fleet/us-data
               iam.example.com: listen 0.0.0.0:7432, reached at 127.0.0.1:7432, data in fleet/us-data
               devices.example.com: listen 127.0.0.1:7501, reached at 127.0.0.1:7501, data in memory, starts at v1alpha2
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -390,7 +398,10 @@ services:
   - folder: devices
     deployments: { us: { start_version: v2 } }
 ";
-        planned(text, Mode::Apart, expect![[r#"
+        planned(
+            text,
+            Mode::Apart,
+            expect![[r#"
             the configuration cannot be used
             error[BL070]: devices.example.com@eu and meta.goten.com@us both listen on 127.0.0.1:7413
               --> bowline.yaml:2:44
@@ -405,7 +416,8 @@ services:
               = help: did you mean `v1`? It has v1alpha2, v1
 
             3 errors, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -414,14 +426,18 @@ services:
 regions: { eu: { listen: 127.0.0.1:7410 }, us: { listen: 127.0.0.1:7410 } }
 services: [ iam, devices ]
 ";
-        planned(text, Mode::Together, expect![[r#"
+        planned(
+            text,
+            Mode::Together,
+            expect![[r#"
             the configuration cannot be used
             error[BL070]: eu and us both listen on 127.0.0.1:7410
               --> bowline.yaml:2:44
               = help: give every region a port of its own
 
             1 error, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -430,7 +446,10 @@ services: [ iam, devices ]
 regions: { eu: { listen: 127.0.0.1:65534 } }
 services: [ iam, devices ]
 ";
-        planned(text, Mode::Apart, expect![[r#"
+        planned(
+            text,
+            Mode::Apart,
+            expect![[r#"
             the configuration cannot be used
             error[BL070]: there is no port for devices.example.com above 65534
               --> bowline.yaml:2:12
@@ -441,6 +460,7 @@ services: [ iam, devices ]
               = help: take a lower port for the region
 
             2 errors, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -449,7 +449,9 @@ services:
 
     #[test]
     fn a_file_without_anything_says_what_belongs_into_it() {
-        problems("{}", expect![[r#"
+        problems(
+            "{}",
+            expect![[r#"
             error[BL070]: no `regions`
               --> bowline.yaml:1:1
               = help: name at least one: `regions: { eu-west: { listen: 127.0.0.1:7410 } }`
@@ -459,7 +461,8 @@ services:
               = help: name the folders: `services: [ { folder: services/devices } ]`
 
             2 errors, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -474,7 +477,9 @@ services:
     deployments: { asia: {} }
 colour: red
 ";
-        problems(text, expect![[r#"
+        problems(
+            text,
+            expect![[r#"
             error[BL011]: unknown key "listn"
               --> bowline.yaml:3:14
               = help: did you mean `listen`?
@@ -496,7 +501,8 @@ colour: red
               = help: the configuration has regions, control_region, generation, store, identity, meta, services
 
             5 errors, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -514,7 +520,9 @@ services:
   - folder: ${NOWHERE}
     regions: []
 ";
-        problems(text, expect![[r#"
+        problems(
+            text,
+            expect![[r#"
             error[BL070]: "EU" is no name of a region
               --> bowline.yaml:3:3
               = help: a name begins with a letter, has a-z, 0-9 and `-`, and at most 40 of them
@@ -553,7 +561,8 @@ services:
               = help: leave `regions` out for all
 
             10 errors, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -563,7 +572,9 @@ regions: { a: { listen: 127.0.0.1:1 }, b: { listen: 127.0.0.1:2 } }
 meta: { deployments: { a: { start_version: v1 } } }
 services: [ { folder: iam, regions: [a], deployments: { b: { store: memory } } } ]
 ";
-        problems(text, expect![[r#"
+        problems(
+            text,
+            expect![[r#"
             error[BL070]: the meta service starts at the version that the program has
               --> bowline.yaml:3:24
               = help: take `start_version` away
@@ -573,23 +584,30 @@ services: [ { folder: iam, regions: [a], deployments: { b: { store: memory } } }
               = help: add the region to the service's `regions`
 
             2 errors, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn what_is_no_yaml_says_where() {
-        problems("regions: { a: [", expect![[r#"
+        problems(
+            "regions: { a: [",
+            expect![[r#"
             error[BL070]: line 1 column 15: unclosed bracket '['
               --> bowline.yaml:1:15
 
             1 error, 0 warnings
-        "#]]);
-        problems("just a text", expect![[r#"
+        "#]],
+        );
+        problems(
+            "just a text",
+            expect![[r#"
             error[BL070]: the configuration is a text, not a map
               --> bowline.yaml:1:1
 
             1 error, 0 warnings
-        "#]]);
+        "#]],
+        );
     }
 
     proptest::proptest! {

@@ -217,10 +217,8 @@ impl Fleet {
         for (service, region) in deployments() {
             let port = Port::reserve().expect("a port");
             let listen = format!("127.0.0.1:{}", port.number());
-            let _ = write!(
-                said.entry(service).or_default(),
-                "      {region}: {{ listen: {listen} }}\n"
-            );
+            let said = said.entry(service).or_default();
+            let _ = writeln!(said, "      {region}: {{ listen: {listen} }}");
             self._ports.push(port);
         }
         let plain = plain_config();
