@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bowline_base::{Detail, Reason, Seams, Status, chain};
 use bowline_schema::model::Registry;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::id::DeploymentId;
@@ -159,16 +160,33 @@ impl PolicyStore {
         let place = kind.places.of(&holder.name).ok_or_else(|| missing(holder))?;
         // A holder's own holder has a shorter name, so this ends.
         let owner = Box::pin(self.owner(&kind.service, &place)).await?;
-        let to = DeploymentId::new(kind.service.clone(), owner.region);
-        let call = Call::unary(kind.get_path(), kind.get_request(&holder.name))
-            .within(Some(COLD_READ_MAX))
-            .with_header(headers::LOCAL, "1");
-        let body = self.peers.call(&self.me, &to, call).await?.unary()?;
+        let body = match self.ask_owner(kind, holder, owner.region).await {
+            Err(status) if status.reason == Reason::NotOwned => {
+                self.doubt(&kind.service, &place);
+                let region = status.metadata.get("region").cloned().ok_or(status)?;
+                self.ask_owner(kind, holder, region.into()).await?
+            }
+            body => body?,
+        };
         let policy = kind.decode(&body).map_err(|error| {
             tracing::error!(holder = %holder.name, error = %chain(&error), "read a policy");
             Status::new(Reason::Internal, format!("the policy of {} cannot be read", holder.name))
         })?;
         Ok(Arc::new(policy))
+    }
+
+    /// The encoded holder, from the owner as far as is known; a deployment that is not says who is.
+    async fn ask_owner(
+        &self,
+        kind: &HolderKind,
+        holder: &Holder,
+        region: Arc<str>,
+    ) -> Result<Bytes, Status> {
+        let to = DeploymentId::new(kind.service.clone(), region);
+        let call = Call::unary(kind.get_path(), kind.get_request(&holder.name))
+            .within(Some(COLD_READ_MAX))
+            .with_header(headers::FORWARDED, "1");
+        self.peers.call(&self.me, &to, call).await?.unary()
     }
 
     async fn policy(&self, service: &str, holder: Option<&Holder>) -> Result<Arc<Policy>, Status> {

@@ -4,7 +4,7 @@
 //! Routing has brought a request to where its owner should be; here that is checked, and bound to the commit. `moves`
 //! plans what a change of a policy asks of others, `change` asks them, `release` is what they do when asked.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
@@ -182,11 +182,10 @@ fn region_not_allowed(ty: &ResourceType, name: &str, owner: &Owner, place: &Plac
 pub(crate) fn check_one_holder<'p>(
     places: impl IntoIterator<Item = &'p Place>,
 ) -> Result<(), Status> {
-    let mut holders = BTreeMap::new();
-    for place in places {
-        holders.insert(place.holder.as_ref().map(|holder| &holder.name), ());
-    }
-    let mut names = holders.into_keys().map(|name| name.map_or("no policy holder", |name| name));
+    let holders = places.into_iter().map(|place| place.holder.as_ref().map(|holder| &*holder.name));
+    let holders: BTreeSet<_> = holders.collect();
+    // The one without a name comes first in the set, and is named last.
+    let mut names = holders.into_iter().rev().map(|name| name.unwrap_or("none"));
     match (names.next(), names.next()) {
         (Some(one), Some(other)) => {
             let why =
@@ -194,5 +193,32 @@ pub(crate) fn check_one_holder<'p>(
             Err(Status::bad_field(Reason::InvalidField, "", why))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_node::Holder;
+
+    use super::*;
+
+    #[test]
+    fn one_request_writes_below_one_holder() {
+        let at = |project: Option<&str>, part: Part| {
+            let holder = |name: &str| Holder { kind: "iam.test/Project".into(), name: name.into() };
+            Place { holder: project.map(holder), part }
+        };
+        let one = at(Some("projects/p"), Part::Control);
+        let same = at(Some("projects/p"), Part::Region("eu".into()));
+        assert_eq!(check_one_holder([&one, &same, &one]), Ok(()));
+        let refused = |other: Place| check_one_holder([&one, &other]).unwrap_err().message;
+        expect_test::expect![
+            "one request writes below one policy holder, not below projects/q and projects/p"
+        ]
+        .assert_eq(&refused(at(Some("projects/q"), Part::Control)));
+        expect_test::expect![
+            "one request writes below one policy holder, not below projects/p and none"
+        ]
+        .assert_eq(&refused(at(None, Part::Control)));
     }
 }
