@@ -55,8 +55,8 @@ struct Known {
     /// Of each service, the region of its own policy.
     service_control: BTreeMap<String, String>,
     policies: BTreeMap<String, Policy>,
-    /// When each policy changed last.
-    policies_since: BTreeMap<String, Duration>,
+    /// When the policy of a project, or a row of it, changed last.
+    moved: BTreeMap<String, Duration>,
     histories: BTreeMap<(Kind, String), Vec<State>>,
     /// In which regions' stores a resource is.
     places: BTreeMap<(Kind, String), BTreeSet<String>>,
@@ -147,7 +147,7 @@ impl Witness for Judge {
                 _ => continue,
             };
             if &*key.table.kind == "~ownership" {
-                let judged = self.known().row(disk, key, row);
+                let judged = self.known().row(disk, key, row, self.world.now());
                 self.world.note(format!("{}: row {} says {}", disk.name(), key.name, said(row)));
                 self.blame(judged);
             }
@@ -168,7 +168,15 @@ impl Witness for Judge {
 
 impl Known {
     /// An ownership row was written.
-    fn row(&mut self, disk: &Disk, key: &Key, row: Option<&Row>) -> Result<(), String> {
+    fn row(
+        &mut self,
+        disk: &Disk,
+        key: &Key,
+        row: Option<&Row>,
+        now: Duration,
+    ) -> Result<(), String> {
+        let project = key.name.split('|').next().unwrap_or_default();
+        self.moved.insert(project.to_owned(), now);
         let (deployment, name) = (disk.name().to_owned(), key.name.to_string());
         let Some((_, epoch)) = row.and_then(claim) else {
             return Err(format!(
@@ -199,9 +207,9 @@ impl Known {
         let value = document.as_ref().map(|document| text(document, "value"));
         if let (Kind::Project, Some(document)) = (kind, &document) {
             let policy = policy(document);
-            if self.policies.get(name) != Some(&policy) {
-                self.policies_since.insert(name.to_owned(), now);
-                self.policies.insert(name.to_owned(), policy);
+            let before = self.policies.insert(name.to_owned(), policy.clone());
+            if before.is_some_and(|before| before != policy) {
+                self.moved.insert(name.to_owned(), now);
             }
         }
         let at = (kind, name.to_owned());

@@ -148,6 +148,11 @@ impl Network {
         self.state().cut.clear();
     }
 
+    /// What is wrong on purpose.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.state().planted
+    }
+
     /// From now on calls to `to` arrive in `process` on `host`, through `door`.
     pub fn listen(&self, to: DeploymentId, host: &str, process: ProcessId, door: Arc<dyn Deliver>) {
         self.state().places.insert(to, Place { host: host.to_owned(), process, door });
@@ -212,7 +217,7 @@ impl Peers for Line {
         let proof = (self.proof)(from, to);
         let mut call = call.with_header(peers::headers::CALLER, proof);
         self.check_hops(&call, to);
-        if let Some(fault) = self.network.state().planted {
+        if let Some(fault) = self.network.fault() {
             fault.spoil_call(&mut call);
         }
         let deadline = call.deadline.filter(|_| !call.streams);
@@ -271,10 +276,6 @@ impl Trip {
         peers::unreachable(&self.to, why)
     }
 
-    fn is_list(&self) -> bool {
-        self.call.path.contains("Service/List")
-    }
-
     fn place(&self) -> Option<Place> {
         self.network.state().places.get(&self.to).cloned()
     }
@@ -295,12 +296,7 @@ impl Trip {
             world.spawn(ProcessId::OUTSIDE, "doubled call", Box::pin(twice));
         }
         let once = async move {
-            let mut answer = self.there_and_back().await;
-            let planted = self.network.state().planted;
-            if answer.is_err() && planted == Some(Fault::ListsSilent) && self.is_list() {
-                let message = bytes::Bytes::new();
-                answer = Ok(Answer::Unary { message, headers: Vec::new() });
-            }
+            let answer = self.there_and_back().await;
             self.note(if answer.is_ok() { "answered" } else { "failed" });
             // The caller may have given up.
             let _ = sender.send(answer);

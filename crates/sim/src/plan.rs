@@ -22,7 +22,7 @@ pub struct Plan {
     /// Longest time between two troubles; none if zero.
     pub trouble_every: Duration,
     /// How likely each trouble is, against the others.
-    pub weights: [(Trouble, u32); 5],
+    pub weights: [(Trouble, u32); 4],
     /// How likely a client changes a policy instead of something else.
     pub policy_changes: f64,
     /// How likely the answer to a write that says nothing is asked for again.
@@ -40,12 +40,10 @@ pub enum Trouble {
     Cut,
     /// A wall clock jumps.
     Clock,
-    /// A process sees an old picture.
-    Stale,
 }
 
 impl Trouble {
-    const ALL: [Self; 5] = [Self::Crash, Self::Pause, Self::Cut, Self::Clock, Self::Stale];
+    const ALL: [Self; 4] = [Self::Crash, Self::Pause, Self::Cut, Self::Clock];
 }
 
 impl Plan {
@@ -71,14 +69,14 @@ impl Plan {
                 notice_max: Duration::from_millis(100) + millis(5_000),
             },
             disk: DiskFaults {
-                latency_max: millis(20),
+                latency_max: millis(if world.chance(0.3) { 300 } else { 20 }),
                 fails: often(0.02),
                 answer_lost: often(0.02),
                 read_fails: often(0.01),
             },
             trouble_every: millis(8_000),
             weights,
-            policy_changes: often(0.2),
+            policy_changes: often(0.5),
             retries: often(1.0),
         }
     }

@@ -12,7 +12,7 @@ use bowline_store::{Batch, Condition, Table, Write};
 /// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Commits do not depend on ownership rows.
+    /// Commits of resources do not depend on ownership rows.
     OwnershipIgnored,
     /// A region that gives up a place says that it did, and writes no row.
     ReleaseUnkept,
@@ -22,7 +22,7 @@ pub enum Fault {
     ForwardedForgotten,
     /// A disk says of one write in fifty that it has written, and has not.
     WritesLost,
-    /// A region that cannot be reached looks as if it had nothing to list.
+    /// Lists do not name the regions that could not be reached.
     ListsSilent,
 }
 
@@ -50,6 +50,7 @@ impl Fault {
     /// What the disk makes of a batch.
     pub(crate) fn spoil_batch(self, batch: &mut Batch) {
         match self {
+            Self::OwnershipIgnored if batch.writes.iter().any(|w| writes_to(w, "~ownership")) => {}
             Self::OwnershipIgnored => batch.conditions.retain(|c| !is_on(c, "~ownership")),
             Self::ReleaseUnkept => batch.writes.retain(|w| !writes_to(w, "~ownership")),
             Self::RequestIdsForgotten => {

@@ -12,6 +12,7 @@ use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::Fleet;
 use crate::judge::{Asked, Listed, Policy};
+use crate::planted::Fault;
 use crate::services::{Kind, registry};
 
 /// Beyond its deadline a request must have ended: the engine promises it, and a client waits no longer.
@@ -115,7 +116,10 @@ impl Client {
     pub async fn list(&self, kind: Kind, parent: &str, page_size: i32) -> Result<Listed, Status> {
         let asked =
             self.asked(kind, parent.split("/-").next().unwrap_or_default(), &Wish::default());
-        let answer = self.list_pages(kind, parent, page_size).await;
+        let mut answer = self.list_pages(kind, parent, page_size).await;
+        if let (Ok(listed), Some(Fault::ListsSilent)) = (&mut answer, self.fleet.network.fault()) {
+            listed.unreachable.clear();
+        }
         self.fleet.judge.listed(&asked, &answer);
         answer
     }

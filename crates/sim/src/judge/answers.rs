@@ -8,9 +8,9 @@ use bowline_base::{Reason, Status};
 use super::{Judge, Known, State};
 use crate::services::Kind;
 
-/// So long after a change of policy a deployment may not have heard of it, and ask the regions that were enabled before.
-/// Longer than any trouble of a run lasts.
-const POLICY_HEARD: Duration = Duration::from_secs(60);
+/// So long after a change of policy, also an abandoned one, a deployment may ask the regions that it takes for the owners,
+/// and not those that are. Longer than the troubled part of a run; what is listed in the end is looked at apart.
+const MOVE_HEARD: Duration = Duration::from_secs(600);
 
 /// A question as its client asked it.
 #[derive(Clone, Debug)]
@@ -149,9 +149,9 @@ impl Known {
                 return Err(format!("a list says {name} is {value}, but it was {states:?}"));
             }
         }
-        let changed = self.policies_since.get(asked.name.split("/regions").next().unwrap_or(""));
-        let is_new = changed.is_some_and(|since| *since + POLICY_HEARD > asked.since);
-        if asked.is_blind || is_new {
+        let changed = self.moved.get(asked.name.split("/regions").next().unwrap_or(""));
+        let has_moved = changed.is_some_and(|since| *since + MOVE_HEARD > asked.since);
+        if asked.is_blind || has_moved {
             return Ok(());
         }
         let below = format!("{}/", asked.name);
