@@ -73,6 +73,8 @@ pub struct DeploymentConfig {
     pub storage: Option<Storage>,
     /// API version at which a new, empty deployment starts.
     pub start_version: Option<String>,
+    /// Of the deployment itself: above that of one that was declared gone. 0 unless it was.
+    pub generation: u64,
     pub place: Place,
 }
 

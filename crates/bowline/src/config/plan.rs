@@ -47,6 +47,8 @@ pub struct DeploymentPlan {
     pub storage: Storage,
     /// API version at which an empty deployment starts; `None` is the newest.
     pub start_version: Option<String>,
+    /// Of the deployment itself; one that was declared gone joins anew with a higher one.
+    pub generation: u64,
 }
 
 impl Plan {
@@ -99,7 +101,7 @@ impl fmt::Display for Plan {
             let mark = if *region == self.control_region { " (control)" } else { "" };
             writeln!(f, "{region}{mark}")?;
             for id in self.of_region(region) {
-                let DeploymentPlan { listen, address, storage, start_version } =
+                let DeploymentPlan { listen, address, storage, start_version, .. } =
                     &self.deployments[&id];
                 write!(f, "  {}: listen {listen}, reached at {address}, ", id.service)?;
                 write!(f, "data in {storage}")?;
@@ -188,6 +190,7 @@ impl Planner<'_> {
             address: address.unwrap_or_else(|| reached(listen).to_string()),
             storage: storage.unwrap_or_else(|| self.config.storage.clone()),
             start_version: version,
+            generation: said.map_or(0, |said| said.generation),
         })
     }
 

@@ -200,23 +200,27 @@ impl Reader<'_> {
     }
 
     fn deployment(&mut self, key: &Key, node: &Node) -> Option<DeploymentConfig> {
-        let known = ["listen", "address", "store", "start_version"];
+        let known = ["listen", "address", "store", "start_version", "generation"];
         let keys = self.keys(node, &known, "a deployment")?;
         Some(DeploymentConfig {
             listen: keys.get("listen").and_then(|node| self.listen(node)),
             address: keys.get("address").and_then(|node| self.address(node)),
             storage: keys.get("store").and_then(|node| self.storage(node)),
             start_version: keys.get("start_version").and_then(|node| self.text(node)),
+            generation: keys.get("generation").and_then(|node| self.generation(node)).unwrap_or(0),
             place: key.at.of(self.file),
         })
     }
 
-    fn generation(&mut self, node: &Node) -> Option<i32> {
+    fn generation<N: std::str::FromStr + Default + PartialOrd>(
+        &mut self,
+        node: &Node,
+    ) -> Option<N> {
         let text = self.text(node)?;
-        let number = text.parse().ok().filter(|number| *number > 0);
+        let number = text.parse().ok().filter(|number| *number > N::default());
         if number.is_none() {
             let message = format!("\"{text}\" is no generation");
-            self.problem(node.at, &message, "write a number from 1 that grows with the services");
+            self.problem(node.at, &message, "write a number from 1");
         }
         number
     }
@@ -408,7 +412,7 @@ services:
   - folder: services/devices
     regions: [eu-west]
     deployments:
-      eu-west: { listen: 127.0.0.1:7501, store: memory, start_version: v1alpha2 }
+      eu-west: { listen: 127.0.0.1:7501, store: memory, start_version: v1alpha2, generation: 2 }
 ";
 
     fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
@@ -440,6 +444,7 @@ services:
         assert_eq!(devices.regions.as_deref(), Some(&["eu-west".into()][..]));
         assert_eq!(devices.deployments["eu-west"].start_version.as_deref(), Some("v1alpha2"));
         assert_eq!(devices.deployments["eu-west"].storage, Some(Storage::Memory));
+        assert_eq!((config.generation, devices.deployments["eu-west"].generation), (1, 2));
     }
 
     #[test]
@@ -514,6 +519,7 @@ regions:
   ok: { listen: 127.0.0.1:1 }
 store: mysql://me:secret@db
 identity: { private: a }
+generation: -3
 services:
   - folder: [iam]
   - regions: [ok, ok]
@@ -523,45 +529,49 @@ services:
         problems(
             text,
             expect![[r#"
-            error[BL070]: "EU" is no name of a region
-              --> bowline.yaml:3:3
-              = help: a name begins with a letter, has a-z, 0-9 and `-`, and at most 40 of them
+                error[BL070]: "EU" is no name of a region
+                  --> bowline.yaml:3:3
+                  = help: a name begins with a letter, has a-z, 0-9 and `-`, and at most 40 of them
 
-            error[BL070]: "localhost:7410" is no address to listen on
-              --> bowline.yaml:3:17
-              = help: write IP and port: `127.0.0.1:7410`, `0.0.0.0:7410`, `[::1]:7410`
+                error[BL070]: "localhost:7410" is no address to listen on
+                  --> bowline.yaml:3:17
+                  = help: write IP and port: `127.0.0.1:7410`, `0.0.0.0:7410`, `[::1]:7410`
 
-            error[BL070]: region us has no `listen`
-              --> bowline.yaml:4:3
-              = help: say where it listens: `listen: 127.0.0.1:7410`
+                error[BL070]: region us has no `listen`
+                  --> bowline.yaml:4:3
+                  = help: say where it listens: `listen: 127.0.0.1:7410`
 
-            error[BL070]: this is no store: expected postgres://USER@HOST/DATABASE, a folder, or "memory"
-              --> bowline.yaml:6:8
+                error[BL070]: this is no store: expected postgres://USER@HOST/DATABASE, a folder, or "memory"
+                  --> bowline.yaml:6:8
 
-            error[BL070]: `identity` needs `private` and `public`
-              --> bowline.yaml:7:11
-              = help: either a folder in which keys are made, or both: `identity: { private: FOLDER, public: FOLDER }`
+                error[BL070]: `identity` needs `private` and `public`
+                  --> bowline.yaml:7:11
+                  = help: either a folder in which keys are made, or both: `identity: { private: FOLDER, public: FOLDER }`
 
-            error[BL070]: a list, where a text is expected
-              --> bowline.yaml:9:13
+                error[BL070]: "-3" is no generation
+                  --> bowline.yaml:8:13
+                  = help: write a number from 1
 
-            error[BL070]: a service without `folder`
-              --> bowline.yaml:10:5
-              = help: say where its protos are: `folder: services/devices`
+                error[BL070]: a list, where a text is expected
+                  --> bowline.yaml:10:13
 
-            error[BL070]: ok comes twice
-              --> bowline.yaml:10:19
+                error[BL070]: a service without `folder`
+                  --> bowline.yaml:11:5
+                  = help: say where its protos are: `folder: services/devices`
 
-            error[BL070]: the variable NOWHERE is not set
-              --> bowline.yaml:11:13
-              = help: set it in the environment of the program
+                error[BL070]: ok comes twice
+                  --> bowline.yaml:11:19
 
-            error[BL070]: a service that is in no region
-              --> bowline.yaml:12:14
-              = help: leave `regions` out for all
+                error[BL070]: the variable NOWHERE is not set
+                  --> bowline.yaml:12:13
+                  = help: set it in the environment of the program
 
-            10 errors, 0 warnings
-        "#]],
+                error[BL070]: a service that is in no region
+                  --> bowline.yaml:13:14
+                  = help: leave `regions` out for all
+
+                11 errors, 0 warnings
+            "#]],
         );
     }
 

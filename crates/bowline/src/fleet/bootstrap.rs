@@ -65,6 +65,7 @@ fn deployed(
     DeploymentInfo {
         public_address: deployment.address.as_str().into(),
         current_version: version.into(),
+        generation: deployment.generation,
         config_generation: plan.generation,
         ..DeploymentInfo::default()
     }

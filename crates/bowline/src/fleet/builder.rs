@@ -112,6 +112,9 @@ impl FleetBuilder {
         let ids: Vec<DeploymentId> =
             ports.iter().flat_map(|port| &port.deployments).cloned().collect();
         let keys = self.keys(&ids).await?;
+        for (id, planned) in &plan.deployments {
+            keys.signers.set_generation(id, planned.generation);
+        }
         let assembly = Assembly { plan: Arc::new(plan), services, keys, builder: self };
         assembly.start(ports).await
     }
