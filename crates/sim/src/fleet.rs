@@ -237,8 +237,8 @@ impl Fleet {
 }
 
 fn picture(regions: &[&str], control: &str) -> Picture {
-    let mut picture = Picture::default();
-    picture.regions = regions.iter().map(|region| (*region).into()).collect();
+    let known = regions.iter().map(|region| (*region).into()).collect();
+    let mut picture = Picture { regions: known, ..Picture::default() };
     for service in SERVICES {
         let policy = Policy::new(control, regions.iter().copied());
         let info = ServiceInfo {

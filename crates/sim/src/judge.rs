@@ -157,7 +157,7 @@ impl Witness for Judge {
             }
             let now = self.world.now();
             let document = row.map(|row| decode(kind, row));
-            let told = document.as_ref().map_or("removed".to_owned(), |d| text(d, "value"));
+            let told = document.as_ref().map_or_else(|| "removed".to_owned(), |d| text(d, "value"));
             self.world.note(format!("{}: {} is {told}", disk.name(), key.name));
             let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let judged = self.known().write(&disks, disk, kind, &key.name, document, now);

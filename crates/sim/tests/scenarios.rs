@@ -183,3 +183,23 @@ fn a_former_owner_that_stood_still_wakes_after_the_policy_changed() {
         fleet.judge.check_disks(fleet.disks());
     });
 }
+
+#[test]
+fn a_region_that_knows_of_no_others_writes_nothing_of_theirs() {
+    scenario(|fleet| async move {
+        settled(&fleet).await;
+        let blind = fleet.clone();
+        let restart = async move { blind.restart_blind("north", Duration::from_secs(5)).await };
+        let at = client(&fleet, "north");
+        let asked = async {
+            at.fleet.world.sleep(Duration::from_secs(1)).await;
+            at.create(Kind::Plan, PLAN, &wish("1")).await
+        };
+        let ((), answer) = futures::future::join(restart, asked).await;
+        assert!(answer.is_err(), "{answer:?}");
+        assert!(fleet.judge.present(Kind::Plan).is_empty());
+        // Told of the others, it finds the owner.
+        fleet.world.sleep(Duration::from_secs(1)).await;
+        at.create(Kind::Plan, PLAN, &wish("2")).await.unwrap();
+    });
+}

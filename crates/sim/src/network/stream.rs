@@ -77,11 +77,10 @@ async fn relay(
                 let _ = arriving.send(Err(trip.unreachable("the stream broke"))).await;
                 return;
             }
-            Some(Some(item)) => {
-                if arriving.send(item).await.is_err() {
-                    return;
-                }
-            }
+            Some(Some(item)) => match arriving.send(item).await {
+                Ok(()) => {}
+                Err(_) => return,
+            },
             Some(None) if trip.network.world.is_alive(place.process) => return,
             Some(None) => {
                 let _ = arriving.send(Err(trip.unreachable("the process ended"))).await;

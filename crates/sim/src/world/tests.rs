@@ -50,8 +50,7 @@ fn order_of_three(seed: u64) -> Vec<u32> {
         own.sleep(Duration::from_secs(1)).await;
     };
     world.run(main).unwrap();
-    let order = lock(&order).clone();
-    order
+    lock(&order).clone()
 }
 
 #[test]
