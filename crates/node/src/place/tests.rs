@@ -1,3 +1,5 @@
+//! Where names of the fleet's types belong.
+
 use std::sync::LazyLock;
 
 use bowline_schema::load::load;

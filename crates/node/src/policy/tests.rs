@@ -1,3 +1,7 @@
+//! Policies against a plain re-computation of the published table.
+
+//! Policies: the table of who owns and who has copies, cell by cell; where a type has its policy.
+
 use std::sync::LazyLock;
 
 use bowline_schema::load::load;
