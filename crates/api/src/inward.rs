@@ -94,8 +94,20 @@ pub(crate) async fn call(
     request: DynamicMessage,
     context: Context,
 ) -> Result<Reply, Status> {
+    check_callee(method, &context)?;
     let span = span(method, &context);
     handler.call(method, request, context).instrument(span).await
+}
+
+/// A caller was admitted to one deployment, and several share an engine. Methods that are not of one service are any's.
+fn check_callee(method: &Method, context: &Context) -> Result<(), Status> {
+    match &context.callee {
+        Some(callee) if !method.service.is_empty() && *callee.service != *method.service => {
+            let message = format!("{} is not a method of {callee}", method.path);
+            Err(Status::new(Reason::CallerRefused, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The span of a request that has an id; the others have nothing to be found by.

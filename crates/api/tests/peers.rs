@@ -160,6 +160,11 @@ fn to() -> DeploymentId {
     DeploymentId::new("test.example.com", "us")
 }
 
+/// Another deployment of the same engine.
+fn beside() -> DeploymentId {
+    DeploymentId::new("beside.example.com", "us")
+}
+
 /// One deployment that is called, and the ways to it.
 struct World {
     probe: Probe,
@@ -198,7 +203,7 @@ impl World {
     ) -> Self {
         let (key, _) = KeyPair::generate(&Seams::real());
         let keys: Keyring = [(me(), key.public())].into_iter().collect();
-        let verifier = Verifier::new(Seams::real(), [to()], Arc::new(keys), admits);
+        let verifier = Verifier::new(Seams::real(), [to(), beside()], Arc::new(keys), admits);
         let probe = Probe { begun: watch::channel(0).0, ended: watch::channel(0).0 };
         let engine = engine(&probe, verifier);
         let server = Server::start(engine.clone(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -207,7 +212,8 @@ impl World {
             public_address: server.address().to_string().into(),
             ..DeploymentInfo::default()
         };
-        let deployments = [(to(), Arc::new(info))].into();
+        let info = Arc::new(info);
+        let deployments = [(to(), info.clone()), (beside(), info)].into();
         let picture = watch::channel(Arc::new(Picture { deployments, ..Picture::default() })).1;
         let network = NetworkPeers::new(Seams::real(), signers.clone(), picture);
         let direct = Direct { engine: engine.clone(), signers: signers.clone() };
@@ -462,6 +468,17 @@ async fn who_is_not_listened_to_is_refused_also_with_a_token_that_was_good_befor
         assert_eq!(old.reason, Reason::CallerRefused, "{way}");
         sender.send_replace(5);
     }
+}
+
+#[tokio::test]
+async fn who_is_admitted_to_one_deployment_is_not_served_by_another() {
+    let world = World::new().await;
+    for (way, peers) in &world.ways {
+        let call = Call::unary(ANSWER, text(""));
+        let refused = peers.call(&me(), &beside(), call).await.err().map(|status| status.reason);
+        assert_eq!(refused, Some(Reason::CallerRefused), "{way}");
+    }
+    assert_eq!(*world.probe.begun.borrow(), 0);
 }
 
 #[tokio::test]
