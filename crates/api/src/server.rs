@@ -112,6 +112,7 @@ async fn accept(
     let graceful = GracefulShutdown::new();
     loop {
         let (stream, peer) = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -127,6 +128,7 @@ async fn accept(
     }
     drop(listener);
     tokio::select! {
+        biased;
         () = graceful.shutdown() => {}
         () = seams.clock.sleep(DRAIN) => tracing::warn!("open requests were cut off"),
     }

@@ -73,6 +73,7 @@ impl Peers for Nearby {
         match deadline {
             None => work.await,
             Some(deadline) => tokio::select! {
+                biased;
                 answer = work => answer,
                 () = self.seams.clock.sleep(deadline) => Err(unreachable(to, "no answer in time")),
             },

@@ -8,6 +8,7 @@ mod headers;
 mod layers;
 mod links;
 mod pages;
+mod selects;
 mod sizes;
 mod words;
 
@@ -57,6 +58,11 @@ fn documents_link_to_what_exists() {
 #[test]
 fn every_reason_has_a_page_and_every_page_a_reason() {
     demand("docs/errors has one page per reason", pages::mismatches(&Tree::read()));
+}
+
+#[test]
+fn no_randomness_but_that_of_seams_picks_a_branch() {
+    demand("begin it with `biased;`", selects::unbiased(&Tree::read()));
 }
 
 #[test]
