@@ -105,6 +105,7 @@ async fn many_programs_make_one_schema() {
         let server = &server;
         async move {
             // They come one after the other while the first is at it.
+            #[expect(clippy::disallowed_methods, reason = "the pause staggers the programs")]
             tokio::time::sleep(Duration::from_millis(30 * n)).await;
             open(server, migrations).await
         }
