@@ -25,10 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The files of the mixin, which import no others, without comments: servers find its methods by their descriptors.
 fn mixin(all: &FileDescriptorSet) -> FileDescriptorSet {
     let files = all.file.iter().filter(|file| file.package() == MIXIN);
-    let bare = |file: &FileDescriptorProto| FileDescriptorProto {
-        source_code_info: None,
-        ..file.clone()
-    };
+    let bare =
+        |file: &FileDescriptorProto| FileDescriptorProto { source_code_info: None, ..file.clone() };
     FileDescriptorSet { file: files.map(bare).collect() }
 }
 

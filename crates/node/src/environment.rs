@@ -64,7 +64,7 @@ impl Beginning {
     pub async fn load(bootstrap: Bootstrap, store: Arc<dyn PictureStore>) -> Self {
         let saved = load(&*store).await;
         let before = saved.as_ref().map(|saved| Known::of(&saved.picture)).unwrap_or_default();
-        let picture = assemble(&bootstrap, &before, &Known::default(), &Picture::default());
+        let picture = assemble(&bootstrap, &before, &Known::default(), false, &Picture::default());
         Self { bootstrap, store, saved, picture: Arc::new(watch::Sender::new(Arc::new(picture))) }
     }
 

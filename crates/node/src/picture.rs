@@ -20,6 +20,9 @@ pub struct Picture {
     /// By domain name.
     pub services: BTreeMap<Arc<str>, Arc<ServiceInfo>>,
     pub deployments: BTreeMap<DeploymentId, Arc<DeploymentInfo>>,
+    /// Whether every meta deployment has told which deployments there are since this process began. Until then the
+    /// picture can be an old one, of the configuration or of the disk, and what is not in it may exist nevertheless.
+    pub is_whole: bool,
 }
 
 /// A service as it is registered.

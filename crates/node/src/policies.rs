@@ -216,9 +216,11 @@ impl PolicyStore {
         Owner { region, epoch: claim.epoch, policy }
     }
 
-    /// The regions in which `service` is deployed.
+    /// The regions in which `service` is deployed, or may be for all that is known.
     fn deployed(&self, service: &str) -> BTreeSet<Arc<str>> {
-        self.picture.borrow().regions_of(service).cloned().collect()
+        let picture = self.picture.borrow();
+        let possible = picture.regions.iter().filter(|_| !picture.is_whole);
+        picture.regions_of(service).chain(possible).cloned().collect()
     }
 }
 

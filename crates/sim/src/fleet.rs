@@ -45,7 +45,6 @@ struct Running {
     process: ProcessId,
     engine: Arc<Engine>,
     picture: watch::Sender<Arc<Picture>>,
-    is_blind: bool,
 }
 
 impl Fleet {
@@ -98,7 +97,6 @@ impl Fleet {
     fn start_with(&self, region: &str, picture: Arc<Picture>) {
         self.crash(region);
         let process = self.world.start_process(region);
-        let is_blind = *picture != *self.picture();
         let (picture, known) = watch::channel(picture);
         let engine = self.engine(region, process, known);
         let served: Vec<_> = SERVICES.iter().map(|s| DeploymentId::new(*s, region)).collect();
@@ -106,7 +104,7 @@ impl Fleet {
         for id in served {
             self.network.listen(id, region, process, door.clone());
         }
-        self.running().insert(region.to_owned(), Running { process, engine, picture, is_blind });
+        self.running().insert(region.to_owned(), Running { process, engine, picture });
         self.world.note(format!("{region}: started"));
     }
 
@@ -139,15 +137,11 @@ impl Fleet {
         let own = |id: &DeploymentId, _: &mut Arc<DeploymentInfo>| &*id.region == region;
         let mut picture = (*self.picture()).clone();
         picture.deployments.retain(own);
+        picture.is_whole = false;
         self.world.note(format!("{region}: knows of no others for {lasts:?}"));
         self.start_with(region, Arc::new(picture));
         self.world.sleep(lasts).await;
         self.tell(region);
-    }
-
-    /// Whether the region's process may not know of all others.
-    pub fn is_blind(&self, region: &str) -> bool {
-        self.running().get(region).is_none_or(|running| running.is_blind)
     }
 
     /// Stops the process of a region from going on.
@@ -183,7 +177,6 @@ impl Fleet {
     pub fn tell(&self, region: &str) {
         let picture = self.picture();
         if let Some(running) = self.running().get_mut(region) {
-            running.is_blind = false;
             running.picture.send_replace(picture);
         }
     }
@@ -238,7 +231,7 @@ impl Fleet {
 
 fn picture(regions: &[&str], control: &str) -> Picture {
     let known = regions.iter().map(|region| (*region).into()).collect();
-    let mut picture = Picture { regions: known, ..Picture::default() };
+    let mut picture = Picture { regions: known, is_whole: true, ..Picture::default() };
     for service in SERVICES {
         let policy = Policy::new(control, regions.iter().copied());
         let info = ServiceInfo {

@@ -22,7 +22,7 @@ pub struct Plan {
     /// Longest time between two troubles; none if zero.
     pub trouble_every: Duration,
     /// How likely each trouble is, against the others.
-    pub weights: [(Trouble, u32); 4],
+    pub weights: [(Trouble, u32); 5],
     /// How likely a client changes a policy instead of something else.
     pub policy_changes: f64,
     /// How likely the answer to a write that says nothing is asked for again.
@@ -40,10 +40,12 @@ pub enum Trouble {
     Cut,
     /// A wall clock jumps.
     Clock,
+    /// A process ends, and the one after it has an old picture, in which nobody else is.
+    Blind,
 }
 
 impl Trouble {
-    const ALL: [Self; 4] = [Self::Crash, Self::Pause, Self::Cut, Self::Clock];
+    const ALL: [Self; 5] = [Self::Crash, Self::Pause, Self::Cut, Self::Clock, Self::Blind];
 }
 
 impl Plan {

@@ -135,6 +135,7 @@ async fn cause(fleet: Arc<Fleet>, trouble: Trouble, region: String, lasts: Durat
             let millis = world.random(|r| r.i64(-100_000..100_000));
             fleet.jump_clock(&region, millis);
         }
+        Trouble::Blind => fleet.restart_blind(&region, lasts).await,
     }
 }
 

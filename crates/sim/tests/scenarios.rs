@@ -196,10 +196,31 @@ fn a_region_that_knows_of_no_others_writes_nothing_of_theirs() {
             at.create(Kind::Plan, PLAN, &wish("1")).await
         };
         let ((), answer) = futures::future::join(restart, asked).await;
-        assert!(answer.is_err(), "{answer:?}");
-        assert!(fleet.judge.present(Kind::Plan).is_empty());
-        // Told of the others, it finds the owner.
+        // It may not write it, and sends it to who may, although it has not heard of that deployment yet.
+        answer.unwrap();
+        let plan = at.get(Kind::Plan, PLAN).await.unwrap();
+        assert_eq!(plan.as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn a_policy_moves_nothing_before_all_who_follow_it_are_known() {
+    scenario(|fleet| async move {
+        settled(&fleet).await;
+        let blind = fleet.clone();
+        let restart = async move { blind.restart_blind("east", Duration::from_secs(5)).await };
+        let moved = Wish { policy: policy("north", &REGIONS), ..wish("moved") };
+        let at = client(&fleet, "east");
+        let asked = async {
+            at.fleet.world.sleep(Duration::from_secs(1)).await;
+            at.update(Kind::Project, "projects/p", &moved).await
+        };
+        let ((), answer) = futures::future::join(restart, asked).await;
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.reason, Reason::Unavailable);
+        assert!(refused.message.contains("not all meta deployments"), "{refused}");
+        // Told of the others, it asks them.
         fleet.world.sleep(Duration::from_secs(1)).await;
-        at.create(Kind::Plan, PLAN, &wish("2")).await.unwrap();
+        at.update(Kind::Project, "projects/p", &moved).await.unwrap();
     });
 }

@@ -184,7 +184,8 @@ fn ready(lines: &Receiver<String>) -> Result<(String, String), RecvTimeoutError>
     loop {
         let line = lines.recv_timeout(PATIENCE)?;
         if let Some(said) = line.strip_prefix(READY) {
-            let (url, purpose) = said.trim().split_once(" for ").unwrap_or_else(|| (said.trim(), ""));
+            let (url, purpose) =
+                said.trim().split_once(" for ").unwrap_or_else(|| (said.trim(), ""));
             return Ok((purpose.to_owned(), url.to_owned()));
         }
     }

@@ -38,8 +38,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Seams, Status};
-use bowline_node::{Callers, Ownership};
 use bowline_node::place::Places;
+use bowline_node::{Callers, Ownership};
 use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Service, Verb};
 use bowline_store::{Backend, Table};
 use bytes::Bytes;
@@ -280,7 +280,8 @@ impl Handler for Arc<Engine> {
         if matches!(route.binding.verb, Verb::Watch | Verb::WatchOne) {
             return self.call_standard(method, route, request, context).await;
         }
-        self.within_deadline(&context.clone(), self.call_standard(method, route, request, context)).await
+        self.within_deadline(&context.clone(), self.call_standard(method, route, request, context))
+            .await
     }
 }
 

@@ -58,7 +58,11 @@ impl Engine {
     }
 
     /// The names of a batch get: checked, duplicates collapsed, in order.
-    pub(crate) fn names_of(&self, route: &Route, request: &Request<'_>) -> Result<Vec<String>, Status> {
+    pub(crate) fn names_of(
+        &self,
+        route: &Route,
+        request: &Request<'_>,
+    ) -> Result<Vec<String>, Status> {
         let texts = request.texts(&request.fields.names);
         let max = self.limits.batch_get_max;
         if texts.len() > max {

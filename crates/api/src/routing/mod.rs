@@ -45,10 +45,13 @@ impl Routing {
         DeploymentId::new(service, self.region.clone())
     }
 
-    /// Whether the service is deployed in the region.
+    /// Whether the service is deployed in the region, or may be: one that was not heard of in a picture that may be an
+    /// old one is asked, and found to be out of reach. Better than to answer that nothing is there.
     pub(crate) fn is_deployed(&self, service: &str, region: &str) -> bool {
-        region == &*self.region
-            || self.picture.borrow().deployments.contains_key(&DeploymentId::new(service, region))
+        let picture = self.picture.borrow();
+        *region == *self.region
+            || !picture.is_whole
+            || picture.deployments.contains_key(&DeploymentId::new(service, region))
     }
 
     /// Whether nothing is to be sent to a deployment.

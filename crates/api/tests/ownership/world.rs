@@ -268,7 +268,7 @@ pub async fn call(engine: &Arc<Engine>, method: &str, request: Value) -> Result<
 }
 
 fn picture() -> Picture {
-    let mut picture = Picture::default();
+    let mut picture = Picture { is_whole: true, ..Picture::default() };
     for region in REGIONS {
         picture.regions.insert(region.into());
         for service in SERVICES {

@@ -175,7 +175,7 @@ impl Regions {
 }
 
 fn picture() -> Picture {
-    let mut picture = Picture::default();
+    let mut picture = Picture { is_whole: true, ..Picture::default() };
     for region in REGIONS {
         picture.regions.insert(region.into());
         picture.deployments.insert(DeploymentId::new(SERVICE, region), Arc::default());

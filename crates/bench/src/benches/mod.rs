@@ -16,7 +16,8 @@ use crate::report::Figure;
 use crate::stage::Stage;
 
 /// In the order in which they run.
-const NAMES: [&str; 9] = ["get", "list", "create", "watch", "idle", "start", "fleet", "store", "route"];
+const NAMES: [&str; 9] =
+    ["get", "list", "create", "watch", "idle", "start", "fleet", "store", "route"];
 
 /// The benches that were asked for, all of them if none was.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>, Error> {

@@ -221,12 +221,16 @@ mod tests {
             deployment("iam.test", "eu-west", "h:1"),
             deployment("devices.test", "eu-west", "h:1"),
         ]);
-        check(Format::Table, &fleet, expect![[r#"
+        check(
+            Format::Table,
+            &fleet,
+            expect![[r#"
             SERVICE       asia  eu-west     us-east
                                 h:1         h:2
             devices.test  -     v1 serving  -
             iam.test      -     v1 serving  v1 unreachable
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -245,30 +249,45 @@ mod tests {
             Deployment { is_disabled: true, ..deployment("iam.test", "us-east", "h:2") },
             deployment("devices.test", "us-east", ""),
         ]);
-        check(Format::Table, &fleet, expect![[r#"
+        check(
+            Format::Table,
+            &fleet,
+            expect![[r#"
             SERVICE       asia  eu-west                 us-east
             devices.test  -     v1->v2 not serving h:3  v1 unreachable
             iam.test      -     v1 serving h:1          v1 disabled h:2
-        "#]]);
-        check(Format::Wide, &fleet, expect![[r#"
+        "#]],
+        );
+        check(
+            Format::Wide,
+            &fleet,
+            expect![[r#"
             SERVICE       REGION   VERSION  HEALTH       ADDRESS  PROBLEM
             devices.test  eu-west  v1->v2   not serving  h:3
             devices.test  us-east  v1       unreachable           it has no address
             iam.test      eu-west  v1       serving      h:1
             iam.test      us-east  v1       disabled     h:2
-        "#]]);
-        check(Format::Name, &fleet, expect![[r#"
+        "#]],
+        );
+        check(
+            Format::Name,
+            &fleet,
+            expect![[r#"
             services/devices.test/deployments/eu-west
             services/devices.test/deployments/us-east
             services/iam.test/deployments/eu-west
             services/iam.test/deployments/us-east
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn as_data_it_says_the_same() {
         let fleet = fleet(&[deployment("iam.test", "us-east", "h:2")]);
-        check(Format::Json, &fleet, expect![[r#"
+        check(
+            Format::Json,
+            &fleet,
+            expect![[r#"
             {
               "regions": [
                 "asia",
@@ -290,8 +309,12 @@ mod tests {
                 }
               ]
             }
-        "#]]);
-        check(Format::Yaml, &fleet, expect![[r#"
+        "#]],
+        );
+        check(
+            Format::Yaml,
+            &fleet,
+            expect![[r#"
             regions:
             - asia
             - eu-west
@@ -306,6 +329,7 @@ mod tests {
               health: unreachable
               address: h:2
               problem: connection refused
-        "#]]);
+        "#]],
+        );
     }
 }

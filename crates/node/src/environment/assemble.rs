@@ -62,9 +62,10 @@ pub(super) fn assemble(
     bootstrap: &Bootstrap,
     before: &Known,
     heard: &Known,
+    is_whole: bool,
     last: &Picture,
 ) -> Picture {
-    let mut picture = bootstrap.picture();
+    let mut picture = Picture { is_whole, ..bootstrap.picture() };
     let mut services = picture.services.clone();
     for known in [before, heard] {
         picture.regions.extend(known.regions.iter().cloned());

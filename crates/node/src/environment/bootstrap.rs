@@ -39,6 +39,7 @@ impl Bootstrap {
             regions: self.regions(),
             services: BTreeMap::from([(META.into(), Arc::new(self.service.clone()))]),
             deployments: self.meta.iter().map(deployment).collect(),
+            is_whole: false,
         }
     }
 

@@ -145,7 +145,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut before: Known) {
         let complete = shared.mirrors.complete();
         let heard = shared.mirrors.heard();
         before.forget(&heard, complete);
-        publish(&shared, &before, &heard);
+        publish(&shared, &before, &heard, complete.deployments);
         look_at_sources(&shared, complete);
         let any = changes.iter_mut().map(|change| change.changed().boxed());
         // The mirrors live as long as `shared`.
@@ -153,9 +153,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut before: Known) {
     }
 }
 
-fn publish(shared: &Shared, before: &Known, heard: &Known) {
+fn publish(shared: &Shared, before: &Known, heard: &Known, is_whole: bool) {
     let is_changed = shared.picture.send_if_modified(|picture| {
-        let next = assemble(&shared.bootstrap, before, heard, picture);
+        let next = assemble(&shared.bootstrap, before, heard, is_whole, picture);
         let is_changed = next != **picture;
         if is_changed {
             *picture = Arc::new(next);

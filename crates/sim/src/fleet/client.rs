@@ -151,7 +151,6 @@ impl Client {
             since: self.fleet.world.now(),
             value: wish.value.clone(),
             once: !wish.request_id.is_empty(),
-            is_blind: self.fleet.is_blind(&self.region),
         }
     }
 

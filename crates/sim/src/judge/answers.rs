@@ -23,8 +23,6 @@ pub struct Asked {
     pub value: String,
     /// Whether the request has an id.
     pub once: bool,
-    /// Whether who was asked may not know of all regions.
-    pub is_blind: bool,
 }
 
 /// What a list answered, all pages together.
@@ -60,10 +58,7 @@ impl Judge {
     pub fn read(&self, asked: &Asked, answer: &Result<Option<String>, Status>) {
         if let Ok(value) = answer {
             let states = self.known().between(asked.kind, &asked.name, asked.since);
-            // Who does not know of the owner's deployment takes what it owns for absent.
-            let is_excused = asked.is_blind && value.is_none();
-            let fits = is_excused || states.iter().any(|state| state == value);
-            if !fits {
+            if !states.iter().any(|state| state == value) {
                 let name = &asked.name;
                 self.blame(Err(format!("a read of {name} says {value:?}, but it was {states:?}")));
             }
@@ -151,7 +146,7 @@ impl Known {
         }
         let changed = self.moved.get(asked.name.split("/regions").next().unwrap_or(""));
         let has_moved = changed.is_some_and(|since| *since + MOVE_HEARD > asked.since);
-        if asked.is_blind || has_moved {
+        if has_moved {
             return Ok(());
         }
         let below = format!("{}/", asked.name);

@@ -111,6 +111,7 @@ impl Engine {
             if moves.is_empty() {
                 return Ok(PolicyChange::default());
             }
+            check_all_are_known(routing, name)?;
             moves.iter_mut().for_each(|step| step.epoch = step.epoch.max(beyond.unwrap_or(0) + 1));
             let change = PolicyChange { holder: Some(holder.clone()), moves };
             match self.ask_all(route, routing, &change).await {
@@ -267,6 +268,18 @@ impl Engine {
         let left = Claim { owner: Arc::default(), epoch };
         Ok(Some((ownership::unchanged(&place, seen.as_ref()), ownership::put(&place, &left))))
     }
+}
+
+/// Whoever follows a policy has read it here, and only those that this deployment knows may read it. A process that has
+/// just begun may know fewer than the one before it did, and would not ask those.
+fn check_all_are_known(routing: &Routing, name: &str) -> Result<(), Status> {
+    if routing.picture.borrow().is_whole {
+        return Ok(());
+    }
+    let message = format!(
+        "the policy of \"{name}\" cannot move anything yet: not all meta deployments have told which deployments there are"
+    );
+    Err(Status::new(Reason::Unavailable, message))
 }
 
 /// A service's own policy is in its resource of the meta service.

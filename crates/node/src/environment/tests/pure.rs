@@ -285,7 +285,7 @@ fn a_meta_deployment_is_reached_where_the_configuration_says() {
     let heard =
         Known { deployments: [(id.clone(), Arc::new(registered))].into(), ..Known::default() };
     let bootstrap = bootstrap(&REGIONS);
-    let picture = assemble(&bootstrap, &Known::default(), &heard, &Picture::default());
+    let picture = assemble(&bootstrap, &Known::default(), &heard, false, &Picture::default());
     assert_eq!(&*picture.deployments[&id].public_address, "meta.us:1");
     assert_eq!(picture.deployments[&id].generation, 7);
 }
@@ -296,7 +296,7 @@ fn what_was_known_before_stays_until_somebody_speaks_about_it() {
     let mut before = Known::of(&picture());
     let silent = Known::default();
     before.forget(&silent, Complete::default());
-    let now = assemble(&bootstrap, &before, &silent, &Picture::default());
+    let now = assemble(&bootstrap, &before, &silent, false, &Picture::default());
     assert_eq!(now, picture());
     // Spoken about, and then removed: gone, although not everything was heard.
     let heard = Known {
@@ -304,12 +304,12 @@ fn what_was_known_before_stays_until_somebody_speaks_about_it() {
         ..Known::default()
     };
     before.forget(&heard, Complete::default());
-    let now = assemble(&bootstrap, &before, &silent, &Picture::default());
+    let now = assemble(&bootstrap, &before, &silent, false, &Picture::default());
     assert!(!now.deployments.contains_key(&super::things_id()));
     assert!(now.services.contains_key("things.test"));
     // Everything was heard, and it was not among it.
     before.forget(&silent, Complete { services: true, ..Complete::default() });
-    let now = assemble(&bootstrap, &before, &silent, &Picture::default());
+    let now = assemble(&bootstrap, &before, &silent, false, &Picture::default());
     assert!(!now.services.contains_key("things.test"));
 }
 
@@ -317,8 +317,8 @@ fn what_was_known_before_stays_until_somebody_speaks_about_it() {
 fn what_stays_as_it_was_is_shared_with_the_picture_before() {
     let bootstrap = bootstrap(&REGIONS);
     let known = Known::of(&picture());
-    let first = assemble(&bootstrap, &Known::default(), &known, &Picture::default());
-    let second = assemble(&bootstrap, &Known::default(), &known, &first);
+    let first = assemble(&bootstrap, &Known::default(), &known, false, &Picture::default());
+    let second = assemble(&bootstrap, &Known::default(), &known, false, &first);
     assert_eq!(first, second);
     assert!(Arc::ptr_eq(&first.services["things.test"], &second.services["things.test"]));
     let id = super::things_id();
