@@ -8,7 +8,7 @@ use bowline_sim::run::run;
 const SEEDS: std::ops::Range<u64> = 100..180;
 
 fn is_found(fault: Fault, by: &str) {
-    let failure = SEEDS.find_map(|seed| run(seed, Some(fault)).failure);
+    let failure = { SEEDS }.find_map(|seed| run(seed, Some(fault)).failure);
     let failure = failure.unwrap_or_else(|| panic!("{fault} is not found in seeds {SEEDS:?}"));
     let text = failure.to_string();
     assert!(text.contains(by), "{fault} is found, but by this: {text}");
