@@ -4,9 +4,10 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bowline_api::engine::explain::Explain;
 use bowline_api::handler::Context;
 use bowline_api::limits::Limits;
 use bowline_base::Reason;
@@ -187,6 +188,29 @@ async fn a_list_without_a_region_says_so_and_its_pages_stay_without_it() {
     assert_eq!(answer_header(&context, headers::UNREACHABLE).as_deref(), Some("us"));
     let (all, _) = list(world.at("eu"), json!({ "parent": "projects/-" })).await;
     assert_eq!(all.len(), 6);
+}
+
+#[tokio::test]
+async fn a_merged_list_is_explained_region_by_region() {
+    let world = world().await;
+    for (n, region) in REGIONS.iter().enumerate() {
+        for id in 0..=n {
+            let (parent, id) = (format!("projects/p-{region}"), format!("i{id}"));
+            world.create(region, &parent, &id, json!({})).await.unwrap();
+        }
+    }
+    let context = Context { explain: Explain::of_header(Some("true")), ..Context::default() };
+    let request = json!({ "parent": "projects/-", "pageSize": 5 });
+    world.call_with("eu", "ItemService/ListItems", request, &context).await.unwrap();
+    let explained: Value = serde_json::from_str(context.explain.header().unwrap()).unwrap();
+    assert_eq!(explained["rows_returned"], 5);
+    assert_eq!(explained["rows_looked_at"], 6);
+    let ways = explained["ways"].as_array().unwrap().iter();
+    let found: BTreeMap<_, _> = ways
+        .map(|way| (way["region"].as_str().unwrap(), way["rows_looked_at"].as_u64().unwrap()))
+        .collect();
+    let expected: BTreeMap<_, _> = REGIONS.iter().copied().zip([1, 2, 3]).collect();
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -1,14 +1,16 @@
 //! How a list found its rows, for people: the header `bowline-explain` on a request asks for it, the same on the answer has it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The header, of requests (`true`) and of answers (JSON).
 pub const HEADER: &str = "bowline-explain";
 
 /// How one list was read.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Explained {
     /// Rows on the page.
     pub rows_returned: usize,
@@ -19,12 +21,16 @@ pub struct Explained {
 }
 
 /// One way to the rows.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct ExplainedWay {
+    /// Where, in a list over several regions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// `names`, `points` or `ranges`.
-    pub way: &'static str,
+    pub way: Cow<'static, str>,
     /// What it was for: `page` or `count`.
-    pub reads: &'static str,
+    pub reads: Cow<'static, str>,
     /// The path of the index; none along names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
@@ -58,7 +64,7 @@ impl Explain {
 
     pub(crate) fn tell(&self, explained: &Explained) {
         if let Some(place) = &self.0 {
-            let text = serde_json::to_string(explained).unwrap_or_default();
+            let text = explained.to_json();
             // The first one counts: an action may list several times for one answer.
             let _ = place.set(ascii(&text));
         }
@@ -71,6 +77,23 @@ impl Explain {
 }
 
 impl Explained {
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What regions say of their parts of a list, put together.
+    pub(crate) fn of_regions<'a>(parts: impl Iterator<Item = (&'a str, &'a Self)>) -> Self {
+        let mut whole = Self::default();
+        for (region, part) in parts {
+            let mut part = part.clone();
+            for way in &mut part.ways {
+                way.region = Some(region.to_owned());
+            }
+            whole.add(part);
+        }
+        whole
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.rows_looked_at += other.rows_looked_at;
         self.ways.extend(other.ways);

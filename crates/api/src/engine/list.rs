@@ -27,7 +27,7 @@ impl Engine {
         context: &Context,
     ) -> Result<Bytes, Status> {
         if Hop::of(context) == Hop::Part {
-            return self.list_part(route, &request).await;
+            return self.list_part(route, &request, context).await;
         }
         let selection = Selection::of_collection(&route.resource.ty, &request, &self.limits)?;
         let query = self.page_query(route, &request, self.limits.page_size_max)?;

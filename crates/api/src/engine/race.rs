@@ -172,12 +172,14 @@ impl<'a> Reading<'a> {
     fn explain_way(&self, runner: &Runner<'_, '_>, reads: &'static str) -> ExplainedWay {
         let along = runner.way.along();
         ExplainedWay {
+            region: None,
             way: match runner.way {
                 Way::Names { .. } => "names",
                 Way::Points { .. } => "points",
                 Way::Ranges { .. } => "ranges",
-            },
-            reads,
+            }
+            .into(),
+            reads: reads.into(),
             index: along.map(|along| along.index.path()),
             within: match along {
                 Some(along) => along.conditions.clone(),

@@ -17,11 +17,13 @@ use super::forward::{Outgoing, is_away};
 use super::hop::SentAs;
 use super::merge::{Part, count, merge};
 use super::token::PageOf;
+use crate::engine::explain::{Explain, Explained};
 use crate::engine::list::{Answer, respond};
 use crate::engine::page::{Page, PageQuery};
 use crate::engine::request::Request;
 use crate::engine::select::Selection;
 use crate::engine::{Engine, Route};
+use crate::handler::Context;
 
 /// What one list asks of every region.
 struct Asked<'a> {
@@ -91,7 +93,8 @@ impl Engine {
         let Asked { out, route, selection, query, counts, message } = asking;
         if *region == out.routing.region {
             self.await_position(&route.deployment, &out.context).await?;
-            return self.read_part(route, selection, query, *counts).await;
+            let explain = &out.context.explain;
+            return self.read_part(route, selection, query, *counts, explain).await;
         }
         let answer = self.send(out, region, message.clone(), SentAs::Part).await?;
         Part::decode(answer, query.size)
@@ -104,12 +107,14 @@ impl Engine {
         selection: &Selection,
         query: &PageQuery,
         counts: bool,
+        explain: &Explain,
     ) -> Result<Part, Status> {
         let mut page = self.read_page(route, selection, query).await?;
         let mut part = Part::default();
         if counts {
             part.count = self.count(route, selection, query, &mut page).await?;
         }
+        part.explained = explain.is_wanted().then(|| std::mem::take(&mut page.explained));
         let n_before = page.rows.len();
         (part.rows, part.has_more) = (page.rows, page.has_more);
         part.shorten(self.limits.page_bytes_max, query.is_backward());
@@ -130,6 +135,11 @@ impl Engine {
         let merged = merge(query, parts.values(), self.limits.page_bytes_max);
         let counted = counts.then(|| count(query, parts.values(), &merged.rows));
         let page = Page::merged(merged.rows, merged.has_more);
+        let explained =
+            parts.iter().filter_map(|(region, part)| Some((&**region, part.explained.as_ref()?)));
+        let mut explained = Explained::of_regions(explained);
+        explained.rows_returned = page.rows.len();
+        out.context.explain.tell(&explained);
         let (previous, next) = query.tokens(&page);
         let token = |token| PageOf { token, missing: missing.clone() }.encode();
         if !missing.is_empty() {
@@ -145,11 +155,12 @@ impl Engine {
         &self,
         route: &Route,
         request: &Request<'_>,
+        context: &Context,
     ) -> Result<Bytes, Status> {
         let selection = Selection::of_collection(&route.resource.ty, request, &self.limits)?;
         let query = self.page_query(route, request, self.limits.page_size_max)?;
         let counts = request.flag(&request.fields.include_paging_info);
-        Ok(self.read_part(route, &selection, &query, counts).await?.encode())
+        Ok(self.read_part(route, &selection, &query, counts, &context.explain).await?.encode())
     }
 }
 

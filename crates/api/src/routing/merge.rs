@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use crate::engine::explain::Explained;
 use crate::engine::page::{PageQuery, PageRow};
 use crate::engine::sink::Count;
 
@@ -16,6 +17,8 @@ pub(crate) struct Part {
     pub(crate) has_more: bool,
     /// All of the region's rows, and those before the part; 0 unless they were asked for.
     pub(crate) count: Count,
+    /// How the rows were found; nothing unless somebody wants to know.
+    pub(crate) explained: Option<Explained>,
 }
 
 /// A page put together, in list order.

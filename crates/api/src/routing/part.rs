@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::merge::Part;
+use crate::engine::explain::Explained;
 use crate::engine::page::PageRow;
 use crate::engine::sink::Count;
 
@@ -29,6 +30,9 @@ struct WirePart {
     /// [`LAYOUT`]; so no part is empty on the wire, which stands for a sign of life.
     #[prost(uint32, tag = "5")]
     layout: u32,
+    /// JSON of an explanation; empty unless it was asked for.
+    #[prost(string, tag = "6")]
+    explained: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -52,7 +56,8 @@ impl Part {
         let Count { total, before } = self.count;
         let rows = self.rows.iter().map(row).collect();
         let (has_more, layout) = (self.has_more, LAYOUT);
-        WirePart { rows, has_more, total, before, layout }.encode_to_vec().into()
+        let explained = self.explained.as_ref().map(Explained::to_json).unwrap_or_default();
+        WirePart { rows, has_more, total, before, layout, explained }.encode_to_vec().into()
     }
 
     /// Reads a part of at most `rows_max` rows.
@@ -83,6 +88,8 @@ impl Part {
             rows: part.rows.into_iter().map(row).collect(),
             has_more: part.has_more,
             count: Count { total: part.total, before: part.before },
+            // A release that explains in another way still has the rows.
+            explained: serde_json::from_str(&part.explained).ok(),
         })
     }
 

@@ -17,6 +17,7 @@ struct Explained {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Way {
+    region: String,
     way: String,
     reads: String,
     index: String,
@@ -60,10 +61,16 @@ impl Explanation {
         if self.n_pages == 0 {
             return Ok("note: this server does not explain its lists".to_owned());
         }
-        let titles = ["WAY", "INDEX", "WITHIN", "RANGES", "IN ORDER", "LOOKED AT", "ANSWERED"];
-        let mut table = TableWriter::new(titles.map(str::to_owned).to_vec());
+        let mut titles =
+            vec!["REGION", "WAY", "INDEX", "WITHIN", "RANGES", "IN ORDER", "LOOKED AT", "ANSWERED"];
+        let mut rows: Vec<_> = self.total.ways.iter().map(Way::cells).collect();
+        if self.total.ways.iter().all(|way| way.region.is_empty()) {
+            titles.remove(0);
+            rows.iter_mut().for_each(|row| drop(row.remove(0)));
+        }
+        let mut table = TableWriter::new(titles.into_iter().map(str::to_owned).collect());
         let mut text = Vec::new();
-        table.rows(&mut text, self.total.ways.iter().map(Way::cells).collect())?;
+        table.rows(&mut text, rows)?;
         let Explained { rows_returned, rows_looked_at, .. } = self.total;
         let pages =
             if self.n_pages == 1 { String::new() } else { format!(" on {} pages", self.n_pages) };
@@ -74,8 +81,8 @@ impl Explanation {
 
 impl Way {
     fn is_same(&self, other: &Self) -> bool {
-        (&self.way, &self.index, &self.within, &self.reads)
-            == (&other.way, &other.index, &other.within, &other.reads)
+        (&self.region, &self.way, &self.index, &self.within, &self.reads)
+            == (&other.region, &other.way, &other.index, &other.within, &other.reads)
     }
 
     fn cells(&self) -> Vec<String> {
@@ -86,6 +93,7 @@ impl Way {
             reads => format!("{} ({reads})", self.way),
         };
         vec![
+            dash(&self.region),
             way,
             dash(&self.index),
             dash(&self.within),

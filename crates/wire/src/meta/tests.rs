@@ -37,7 +37,7 @@ fn it_loads_without_a_word_and_has_the_published_types_and_methods() {
               pattern services/{service}/resources/{resource}
               parent meta.goten.com/Service (services/{service}) CASCADE ASYNC
               is sync ALWAYS_IN_SCOPE
-              id [a-zA-Z]{1,128}
+              id [a-zA-Z][a-zA-Z0-9]{0,127}
             type Service (message goten.meta.v1.Service)
               pattern services/{service}
               parent none (root)
