@@ -6,7 +6,7 @@ use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 /// Packages whose Rust types are used; of what they import, only descriptors are needed.
-const PACKAGES: [&str; 3] = ["goten.types", "goten.meta.v1", MIXIN];
+const PACKAGES: [&str; 4] = ["goten.types", "goten.meta.v1", MIXIN, "bowline.graph.v1"];
 const MIXIN: &str = "bowline.mixin.v1";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -82,6 +82,14 @@ reasons! {
     CallerNotIdentified = "CALLER_NOT_IDENTIFIED", Unauthenticated;
     /// The calling deployment is not one that may do this: unknown, declared gone, or not a party to it.
     CallerRefused = "CALLER_REFUSED", PermissionDenied;
+    /// A reference field names a resource that does not exist.
+    ReferenceNotFound = "REFERENCE_NOT_FOUND", FailedPrecondition;
+    /// A reference field names a resource that must not be referred to: it is being deleted, or does not allow this service.
+    ReferenceRefused = "REFERENCE_REFUSED", FailedPrecondition;
+    /// Other resources refer to what is to be deleted, and block that.
+    DeletionBlocked = "DELETION_BLOCKED", FailedPrecondition;
+    /// A resource of this name is being deleted, and the name is free only when that has finished.
+    DeletionPending = "DELETION_PENDING", FailedPrecondition;
     /// The consistency token is damaged, or from before a restore.
     InvalidConsistencyToken = "INVALID_CONSISTENCY_TOKEN", InvalidArgument;
     /// The disk is full or the store refuses to grow.

@@ -75,7 +75,7 @@ fn first_error(
 /// Shows every text at a dotted path, through lists and maps, with its full path; ends when `show` is false.
 ///
 /// Depth is the length of the path.
-pub(crate) fn visit(
+pub fn visit(
     message: &DynamicMessage,
     path: &str,
     before: &str,

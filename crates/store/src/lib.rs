@@ -22,7 +22,7 @@ pub mod upkeep;
 
 pub use cache::{CacheOptions, Cached};
 pub use contract::{
-    Backend, Batch, Change, Changes, CommitError, Condition, Entry, Extract, Hit, Index,
+    Backend, Batch, Change, Changes, CommitError, Condition, Entry, Extract, ExtractBuilder, Hit, Index,
     IndexCursor, IndexRange, Key, NameRange, NamedRow, Position, Range, Row, RowId, Snapshot,
     StoreError, Table, Value, Version, Write,
 };

@@ -36,9 +36,37 @@ pub mod bowline {
             /// The same protos as an encoded `google.protobuf.FileDescriptorSet`, without comments.
             pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mixin.bin"));
 
-            /// `ReleaseOwnership`, in every deployment.
-            pub const RELEASE_OWNERSHIP: &str =
-                "/bowline.mixin.v1.ResourceShadowService/ReleaseOwnership";
+            /// Paths of its methods.
+            pub mod method {
+                pub const RELEASE_OWNERSHIP: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/ReleaseOwnership";
+                pub const ESTABLISH_REFERENCES: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/EstablishReferences";
+                pub const CONFIRM_BLOCKADES: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/ConfirmBlockades";
+                pub const WITHDRAW_BLOCKADES: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/WithdrawBlockades";
+                pub const CHECK_IF_RESOURCE_IS_BLOCKED: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/CheckIfResourceIsBlocked";
+                pub const CHECK_IF_RESOURCE_HAS_DELETION_SUBSCRIBER: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/CheckIfResourceHasDeletionSubscriber";
+                pub const WATCH_IMPORTED_SERVICE_DELETIONS: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/WatchImportedServiceDeletions";
+                pub const LIST_REFERRERS: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/ListReferrers";
+                pub const GET_RESOURCE_SHADOW: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/GetResourceShadow";
+                pub const LIST_RESOURCE_SHADOWS: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/ListResourceShadows";
+            }
+        }
+    }
+
+    pub mod graph {
+        //! What a deployment keeps about the graph, by version.
+        pub mod v1 {
+            //! `bowline.graph.v1`: rows of a database that are not resources.
+            include!(concat!(env!("OUT_DIR"), "/bowline.graph.v1.rs"));
         }
     }
 }

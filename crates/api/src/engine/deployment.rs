@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_base::{Seams, Status, chain};
+use bowline_graph::index::REFERENCES;
 use bowline_node::Ownership;
 use bowline_store::incarnation::{Incarnation, Turn};
 use bowline_store::upkeep::{Keeps, READABLE};
@@ -87,6 +88,9 @@ fn keeps(shapes: &HashMap<Table, Arc<Shape>>, wants_readable: bool) -> Keeps {
             keeps.add(table.clone(), READABLE);
         }
         shape.indexes.iter().for_each(|index| keeps.add(table.clone(), index.name()));
+        if shape.has_shadows() {
+            keeps.add(table.clone(), REFERENCES);
+        }
     }
     keeps
 }

@@ -9,6 +9,7 @@ mod delete;
 mod deployment;
 pub(crate) mod errors;
 pub mod explain;
+pub(crate) mod graph;
 mod hooks;
 mod idempotency;
 pub(crate) mod list;
@@ -26,7 +27,7 @@ mod rows;
 mod save;
 pub(crate) mod select;
 mod served;
-mod shape;
+pub(crate) mod shape;
 pub(crate) mod sink;
 mod sweep;
 mod upkeep;
@@ -71,6 +72,8 @@ pub struct Engine {
     pub(crate) seams: Seams,
     pub(crate) deployments: Vec<Arc<Deployment>>,
     routes: HashMap<String, Arc<Route>>,
+    /// All types that are known, those of other deployments too.
+    pub(crate) shapes: Shapes,
     actions: HashMap<String, Arc<dyn Action>>,
     hooks: HashMap<String, Vec<Arc<dyn Hook>>>,
     pub(crate) watches: Watches,
@@ -125,6 +128,7 @@ impl Engine {
             seams: parts.seams,
             deployments,
             routes,
+            shapes,
             actions: parts.actions,
             hooks: parts.hooks,
             watches,
@@ -261,7 +265,7 @@ impl Handler for Arc<Engine> {
         context: Context,
     ) -> Result<Reply, Status> {
         if self.routing.is_some() && mixin::is_mixin(method) {
-            return self.within_deadline(&context, self.call_mixin(&request, &context)).await;
+            return self.call_mixin(method, &request, &context).await;
         }
         if let Some(action) = self.actions.get(&method.path) {
             if let Some(routing) = &self.routing
@@ -308,7 +312,7 @@ fn check_action(registry: &Registry, path: &str) -> Result<(), StartError> {
 }
 
 /// By kind and version.
-type Shapes = HashMap<(String, String), Arc<shape::Shape>>;
+pub(crate) type Shapes = HashMap<(String, String), Arc<shape::Shape>>;
 
 fn shapes(registry: &Registry, has_places: bool) -> Shapes {
     let of_methods = registry.methods.values().filter_map(|method| match &method.role {
@@ -320,14 +324,18 @@ fn shapes(registry: &Registry, has_places: bool) -> Shapes {
         let shape = shapes.entry(shape_key(ty));
         shape.or_insert_with(|| {
             let places = has_places.then(|| Places::of_type(registry, ty));
-            Arc::new(shape::Shape::of(ty, places))
+            Arc::new(shape::Shape::of(registry, ty, places))
         });
     }
     shapes
 }
 
 fn shape_key(ty: &ResourceType) -> (String, String) {
-    (ty.kind.clone(), ty.version.clone())
+    shape_key_of(&ty.kind, &ty.version)
+}
+
+pub(crate) fn shape_key_of(kind: &str, version: &str) -> (String, String) {
+    (kind.to_owned(), version.to_owned())
 }
 
 /// The types whose resources are in the store of `service`.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
+use bowline_graph::Aside;
 use bowline_node::Policy;
 use bowline_resource::document::Document;
 use bowline_resource::mask::Mask;
@@ -169,13 +170,16 @@ impl Engine {
         validate::check(&self.registry, &document, &field, save)?;
         // Hooks and checks have seen what is for input only; nobody reads it again (AIP-203).
         rules::clear_input_only(&document.ty, &mut document.body);
-        let (body, aside) = document.encode();
+        let (body, metadata) = document.encode();
+        let references = Vec::new();
+        let aside = Aside { metadata, references };
+        let extract = route.resource.extract(&document, identity.id, &aside.references);
+        let aside = aside.encode();
         let (len, max) = (body.len() + aside.len(), self.limits.resource_bytes_max);
         if len > max {
             return Err(errors::limit("the resource", len, max, "bytes"));
         }
         let Identity { id, version } = identity;
-        let extract = route.resource.extract(&document);
         let row = Row { id, aside, extract, ..Row::new(version, body) };
         Ok(Prepared { row, readable: readable::of(&route.deployment, &document) })
     }

@@ -18,6 +18,7 @@ use prost_reflect::Kind;
 
 use super::errors;
 use super::request::{Request, field_name};
+use super::shape::document_of;
 use crate::limits::Limits;
 
 pub(crate) struct Selection {
@@ -105,8 +106,7 @@ pub(crate) struct Seen {
 
 /// Decodes a stored row.
 pub(crate) fn decode(ty: &Arc<ResourceType>, name: &str, row: &Row) -> Result<Document, Status> {
-    Document::decode(ty.clone(), &row.body, &row.aside)
-        .map_err(|error| errors::damaged(ty, name, &error))
+    document_of(ty, row).map_err(|error| errors::damaged(ty, name, &error))
 }
 
 fn parse_filter(

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bowline_graph::index::{enter, mark_active};
+use bowline_graph::{Aside, Held, References};
 use bowline_node::place::Places;
 use bowline_node::policy::PolicyField;
-use bowline_resource::document::Document;
+use bowline_resource::document::{Document, DocumentError};
 use bowline_resource::index::DeclaredIndex;
-use bowline_schema::model::ResourceType;
-use bowline_store::{Extract, Index, Key, Table, layout};
+use bowline_schema::model::{MetadataPlace, Registry, ResourceType};
+use bowline_store::{Extract, Index, Key, Row, RowId, Table, layout};
 
 /// A type with its table and its indexes.
 pub(crate) struct Shape {
@@ -18,13 +20,22 @@ pub(crate) struct Shape {
     pub(crate) places: Option<Places>,
     /// Where a policy holder has its policy.
     pub(crate) policy: Option<PolicyField>,
+    /// What its resources can refer to.
+    pub(crate) references: References,
 }
 
 impl Shape {
-    pub(crate) fn of(ty: &Arc<ResourceType>, places: Option<Places>) -> Self {
+    pub(crate) fn of(registry: &Registry, ty: &Arc<ResourceType>, places: Option<Places>) -> Self {
         let table = layout::resources(&ty.version, &ty.kind);
         let policy = ty.policy_holder.then(|| PolicyField::of(&ty.message)).flatten();
-        Self { ty: ty.clone(), table, indexes: DeclaredIndex::of_type(ty), places, policy }
+        let references = References::of_type(registry, ty);
+        let indexes = DeclaredIndex::of_type(ty);
+        Self { ty: ty.clone(), table, indexes, places, policy, references }
+    }
+
+    /// Whether its resources have shadows: others can refer to them, and they to others.
+    pub(crate) fn has_shadows(&self) -> bool {
+        !self.ty.opt_outs.constraints
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {
@@ -36,9 +47,12 @@ impl Shape {
         Index { namespace: self.table.namespace.clone(), name: index.name().into() }
     }
 
-    /// What conditions and indexes look at in a resource.
-    pub(crate) fn extract(&self, document: &Document) -> Extract {
-        let mut extract = Extract::builder();
+    /// What conditions and indexes look at in a resource that is active.
+    pub(crate) fn extract(&self, document: &Document, id: RowId, references: &[Held]) -> Extract {
+        let mut extract = enter(Extract::builder(), references);
+        if self.has_shadows() {
+            extract = mark_active(extract, id);
+        }
         for index in &self.indexes {
             for value in index.values(document) {
                 extract = extract.entry(index.name(), value.into());
@@ -46,4 +60,25 @@ impl Shape {
         }
         extract.build()
     }
+}
+
+/// The resource in a row of its type's table.
+///
+/// # Errors
+/// If the bytes are not what the type says.
+pub(crate) fn document_of(ty: &Arc<ResourceType>, row: &Row) -> Result<Document, DocumentError> {
+    // What is beside concerns nobody else, so it is not decoded for the others.
+    let metadata = match ty.metadata {
+        MetadataPlace::Beside => aside_of(row).metadata,
+        _ => bytes::Bytes::new(),
+    };
+    Document::decode(ty.clone(), &row.body, &metadata)
+}
+
+/// What is kept beside the document of a row; nothing if it does not decode, which is logged.
+pub(crate) fn aside_of(row: &Row) -> Aside {
+    Aside::decode(&row.aside).unwrap_or_else(|error| {
+        tracing::error!(id = %row.id.0, error = %bowline_base::chain(&error), "stored resource");
+        Aside::default()
+    })
 }

@@ -4,13 +4,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bowline_base::{Clock, Seams, chain};
-use bowline_resource::document::Document;
 use bowline_store::incarnation::PERIOD;
 use bowline_store::upkeep::{Derive, Derived, Progress, build, registrations};
 use bowline_store::{CommitError, Row, StoreError, Table, Version};
 
 use super::deployment::Deployment;
 use super::readable;
+use super::shape::{aside_of, document_of};
 
 /// Longest pause between two slices; otherwise it is as long as the slice took, so that saves get their half.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -78,9 +78,9 @@ async fn build_table(
 impl Derive for Deployment {
     fn derive(&self, table: &Table, name: &str, row: &Row) -> Option<Derived> {
         let shape = self.shapes.get(table)?;
-        match Document::decode(shape.ty.clone(), &row.body, &row.aside) {
+        match document_of(&shape.ty, row) {
             Ok(document) => Some(Derived {
-                extract: shape.extract(&document),
+                extract: shape.extract(&document, row.id, &aside_of(row).references),
                 readable: readable::of(self, &document),
             }),
             Err(error) => {

@@ -13,6 +13,8 @@ use bowline_schema::model::ResourceType;
 use bowline_store::{Backend, Change, Changes, Position, Row, Table};
 use tokio::sync::Notify;
 
+use crate::engine::shape::document_of;
+
 /// Changes read from the log at once.
 const READ_CHANGES: usize = 1_024;
 /// Points of (time, position) that are remembered for `starting_time`: one a second, so about an hour.
@@ -44,7 +46,7 @@ impl SharedChange {
 
     fn decode(&self, ty: &Arc<ResourceType>, row: Option<&Row>) -> Option<Arc<Document>> {
         let row = row?;
-        match Document::decode(ty.clone(), &row.body, &row.aside) {
+        match document_of(ty, row) {
             Ok(document) => Some(Arc::new(document)),
             Err(error) => {
                 tracing::error!(name = self.name(), %error, "changed resource does not decode");

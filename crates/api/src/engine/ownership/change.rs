@@ -12,9 +12,8 @@ use bowline_node::place::Places;
 use bowline_node::policy::{Policy, PolicyField};
 use bowline_node::{Call, DeploymentId, Holder, Part, Place};
 use bowline_store::{Condition, Write};
-use bowline_wire::bowline::mixin::v1::{
-    RELEASE_OWNERSHIP, ReleaseOwnershipRequest, ReleaseOwnershipResponse,
-};
+use bowline_wire::bowline::mixin::v1::method::RELEASE_OWNERSHIP;
+use bowline_wire::bowline::mixin::v1::{ReleaseOwnershipRequest, ReleaseOwnershipResponse};
 use bowline_wire::meta::kind::SERVICE as META_SERVICE;
 use prost::Message as _;
 use prost_reflect::DynamicMessage;

@@ -42,20 +42,17 @@ impl Engine {
     ) -> Result<ReleaseOwnershipResponse, Status> {
         let place = place_of(request)?;
         let claim = claim_of(request)?;
-        let deployment = self.asked(request, context)?;
+        let deployment = self.asked_to_release(request, context)?;
         self.release(deployment, &place, &claim).await
     }
 
     /// The deployment that is asked, if the caller may ask.
-    fn asked(
+    fn asked_to_release(
         &self,
         request: &ReleaseOwnershipRequest,
         context: &Context,
     ) -> Result<&Arc<Deployment>, Status> {
-        let (Some(caller), Some(callee)) = (&context.caller, &context.callee) else {
-            let message = "only deployments ask each other for ownership";
-            return Err(Status::new(Reason::CallerNotIdentified, message));
-        };
+        let (deployment, caller) = self.asked(context)?;
         let keeper = match request.holder_kind.split_once('/') {
             Some((service, _)) => service,
             None => META,
@@ -64,10 +61,7 @@ impl Engine {
             let message = format!("{caller} does not keep that policy; deployments of {keeper} do");
             return Err(Status::new(Reason::CallerRefused, message));
         }
-        let here = self.deployments.iter().find(|deployment| deployment.service == callee.service);
-        here.ok_or_else(|| {
-            Status::new(Reason::MethodNotFound, format!("{callee} is not served here"))
-        })
+        Ok(deployment)
     }
 
     /// Commits that `place` belongs to `wanted.owner` from `wanted.epoch` on, unless this deployment owns something there.

@@ -1,0 +1,145 @@
+//! The reverse index: which resources of this deployment refer to a target, wherever the target is.
+//!
+//! Every resource brings an entry for each target that it refers to, in an index of its API version's namespace. The value
+//! is a digest of the target (its name may be longer than a value), the rule, and the target's uid: all that refer to one
+//! target lie together, those that block first.
+
+use std::sync::Arc;
+
+use bowline_store::{ExtractBuilder, Index, IndexRange, RowId, Value};
+use ring::digest::{Context, SHA256};
+
+use crate::aside::Held;
+use crate::reference::{Behaviour, TargetName};
+
+/// The name of the index.
+pub const REFERENCES: &str = "~ref";
+/// The field of a resource's row that says that it may be referred to: its uid, while it is active.
+pub const ACTIVE: &str = "~active";
+
+const DIGEST_BYTES: usize = 16;
+
+/// What happens to a referrer, as the order of the index has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    Block = 1,
+    CascadeSync = 2,
+    UnsetSync = 3,
+    CascadeAsync = 4,
+    UnsetAsync = 5,
+}
+
+impl Rule {
+    pub fn of(behaviour: Behaviour, is_sync: bool) -> Self {
+        match (behaviour, is_sync) {
+            (Behaviour::Block, _) => Self::Block,
+            (Behaviour::Cascade, true) => Self::CascadeSync,
+            (Behaviour::Unset, true) => Self::UnsetSync,
+            (Behaviour::Cascade, false) => Self::CascadeAsync,
+            (Behaviour::Unset, false) => Self::UnsetAsync,
+        }
+    }
+
+    fn of_byte(byte: u8) -> Option<Self> {
+        let all =
+            [Self::Block, Self::CascadeSync, Self::UnsetSync, Self::CascadeAsync, Self::UnsetAsync];
+        all.into_iter().find(|rule| *rule as u8 == byte)
+    }
+}
+
+/// The index in the namespace of an API version.
+pub fn index(namespace: &Arc<str>) -> Index {
+    Index { namespace: namespace.clone(), name: REFERENCES.into() }
+}
+
+/// Adds the entries of what a resource refers to.
+#[must_use]
+pub fn enter(extract: ExtractBuilder, references: &[Held]) -> ExtractBuilder {
+    references.iter().fold(extract, |extract, held| extract.entry(REFERENCES, value(held)))
+}
+
+/// Marks the row of a resource as one that may be referred to.
+#[must_use]
+pub fn mark_active(extract: ExtractBuilder, uid: RowId) -> ExtractBuilder {
+    extract.field(ACTIVE, active(uid))
+}
+
+/// What the field [`ACTIVE`] holds for this uid.
+pub fn active(uid: RowId) -> Value {
+    Value::from(uid.0.to_be_bytes().to_vec())
+}
+
+/// All that refers to the target, in one namespace.
+pub fn range(namespace: &Arc<str>, target: &TargetName) -> IndexRange {
+    IndexRange::prefix(index(namespace), Value::from(digest(target).to_vec()))
+}
+
+/// All that refers to the target by this rule.
+pub fn range_of(namespace: &Arc<str>, target: &TargetName, rule: Rule) -> IndexRange {
+    let mut prefix = digest(target).to_vec();
+    prefix.push(rule as u8);
+    IndexRange::prefix(index(namespace), Value::from(prefix))
+}
+
+/// Rule and uid of an entry.
+pub fn read(value: &Value) -> Option<(Rule, RowId)> {
+    let bytes = value.as_bytes().get(DIGEST_BYTES..)?;
+    let (rule, uid) = bytes.split_first()?;
+    let uid: [u8; 16] = uid.try_into().ok()?;
+    Some((Rule::of_byte(*rule)?, RowId(u128::from_be_bytes(uid))))
+}
+
+fn value(held: &Held) -> Value {
+    let mut bytes = digest(&held.target).to_vec();
+    bytes.push(Rule::of(held.behaviour, held.is_sync) as u8);
+    bytes.extend_from_slice(&held.uid.0.to_be_bytes());
+    Value::from(bytes)
+}
+
+/// Nobody can choose names that share one: that would let a stranger's reference stand in the way of a deletion.
+fn digest(target: &TargetName) -> [u8; DIGEST_BYTES] {
+    let mut context = Context::new(&SHA256);
+    for part in [&target.kind, &target.version, &target.name] {
+        context.update(part.as_bytes());
+        context.update(&[0]);
+    }
+    let mut digest = [0; DIGEST_BYTES];
+    digest.copy_from_slice(&context.finish().as_ref()[..DIGEST_BYTES]);
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(name: &str, behaviour: Behaviour, is_sync: bool) -> Held {
+        Held {
+            path: "spec.project".to_owned(),
+            target: TargetName::new("iam.test/Project", "v1", name),
+            behaviour,
+            is_sync,
+            uid: RowId(7),
+            region: None,
+        }
+    }
+
+    #[test]
+    fn what_refers_to_a_target_lies_in_its_range_and_nothing_else_does() {
+        let namespace: Arc<str> = "v1".into();
+        let one = held("projects/a", Behaviour::Block, true);
+        let other = held("projects/b", Behaviour::Unset, false);
+        let range = range(&namespace, &one.target);
+        assert!(range.contains(&value(&one)));
+        assert!(!range.contains(&value(&other)));
+        assert_eq!(read(&value(&other)), Some((Rule::UnsetAsync, RowId(7))));
+    }
+
+    #[test]
+    fn rules_have_ranges_of_their_own() {
+        let namespace: Arc<str> = "v1".into();
+        let cascade = held("projects/a", Behaviour::Cascade, false);
+        let by = |rule| range_of(&namespace, &cascade.target, rule).contains(&value(&cascade));
+        assert!(by(Rule::CascadeAsync));
+        assert!(!by(Rule::CascadeSync) && !by(Rule::Block));
+    }
+}
