@@ -4,6 +4,7 @@
 //! [`name::parse`], [`filter::Filter`], [`order::Order`], [`mask::Mask`], [`page::PageToken`].
 
 pub mod change;
+pub mod convert;
 pub mod document;
 pub mod filter;
 pub mod index;

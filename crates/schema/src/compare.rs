@@ -27,7 +27,8 @@ pub fn compare(older: &ServiceVersion, newer: &ServiceVersion) -> Vec<Diagnostic
     sorted(found)
 }
 
-fn place(ty: &ResourceType) -> Place {
+/// Where the type is declared.
+pub(crate) fn place(ty: &ResourceType) -> Place {
     match ty.declared_in.rsplit_once(':') {
         Some((file, line)) => match line.parse() {
             Ok(line) => Place::at(file, line, 1),

@@ -179,6 +179,24 @@ pub mod code {
         BAD_CONFIGURATION = "BL070";
         /// A `bowline.yaml` names a region, service or version that is not there.
         NOT_CONFIGURED = "BL071";
+        /// An upgrade file is not of two neighbouring versions.
+        UPGRADE_VERSIONS = "BL080";
+        /// An upgrade names a type that the version does not have.
+        UPGRADE_TYPE = "BL081";
+        /// An upgrade names a pattern that the type does not have.
+        UPGRADE_PATTERN = "BL082";
+        /// A variable of a name comes from nowhere, or is lost.
+        UPGRADE_VARIABLE = "BL083";
+        /// Two types, or two forms of names, would become one.
+        UPGRADE_CLASH = "BL084";
+        /// Nothing is said of a form of names that the newer version does not have.
+        UPGRADE_MISSING = "BL085";
+        /// A name would be of another region in the other version.
+        UPGRADE_REGION = "BL086";
+        /// A key of an upgrade that a later release reads.
+        NOT_USED_YET = "BL087";
+        /// A name that should have a counterpart in the other version has none.
+        NO_COUNTERPART = "BL088";
     }
 }
 

@@ -18,6 +18,7 @@ pub mod pattern;
 pub mod shipped;
 pub mod show;
 pub mod source;
+pub mod upgrade;
 pub mod words;
 
 mod bind;

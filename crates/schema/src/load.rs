@@ -14,6 +14,7 @@ use crate::place;
 use crate::skeleton::NamingIndex;
 use crate::source::{self, Source};
 use crate::unit::Compiled;
+use crate::upgrade;
 
 /// What loading gives.
 #[derive(Debug)]
@@ -184,28 +185,44 @@ fn assemble(
     let mut services: Vec<(Service, bool)> = Vec::new();
     for unit in compiled {
         let (versions, broken) = assemble_unit(unit, index, &known, problems);
+        // A service is of one unit, with all its versions.
+        let mut of_unit: Vec<(String, Vec<Arc<ServiceVersion>>)> = Vec::new();
         for version in versions {
-            let fine = !broken.contains(&version.service);
-            match services.iter_mut().find(|(service, _)| service.name == version.service) {
-                Some((service, all_fine)) => {
-                    *all_fine &= fine;
-                    service.versions.push(Arc::new(version));
-                }
-                None => services.push((new_service(unit, version), fine)),
+            match of_unit.iter_mut().find(|(name, _)| *name == version.service) {
+                Some((_, versions)) => versions.push(Arc::new(version)),
+                None => of_unit.push((version.service.clone(), vec![Arc::new(version)])),
             }
+        }
+        for (name, versions) in of_unit {
+            let (service, upgrades_fine) = new_service(unit, name, versions, problems);
+            let fine = upgrades_fine && !broken.contains(&service.name);
+            services.push((service, fine));
         }
     }
     services
 }
 
-fn new_service(unit: &Compiled, version: ServiceVersion) -> Service {
+/// A service, and whether what is said about its upgrades is without errors.
+fn new_service(
+    unit: &Compiled,
+    name: String,
+    versions: Vec<Arc<ServiceVersion>>,
+    problems: &mut Vec<Diagnostic>,
+) -> (Service, bool) {
     let manifest = unit.manifest.as_ref();
-    Service {
-        name: version.service.clone(),
-        versions: vec![Arc::new(version)],
+    let mut found = Vec::new();
+    let upgrades = upgrade::build::build(&versions, &unit.upgrades, unit.demand(), &mut found);
+    let fine =
+        !found.iter().any(Diagnostic::is_error) && !unit.upgrades.iter().any(|file| file.broken);
+    problems.extend(found);
+    let service = Service {
+        name,
+        versions,
         uses: manifest.map(|manifest| manifest.uses.clone()).unwrap_or_default(),
         mixins: manifest.map(|manifest| manifest.mixins.clone()).unwrap_or_default(),
-    }
+        upgrades,
+    };
+    (service, fine)
 }
 
 fn assemble_unit(

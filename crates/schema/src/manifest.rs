@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::diagnostic::{Diagnostic, Place, code};
 use crate::model::SyncType;
-use crate::yaml;
+use crate::yaml::{self, Extra, Text};
 
 /// What a service says about itself besides its protos.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +24,8 @@ pub(crate) struct Manifest {
     pub(crate) region_collection: String,
     /// What HTTP paths of methods without annotation begin with, before the version: `/meta` or nothing.
     pub(crate) http_prefix: String,
+    /// It was read from API skeletons.
+    pub(crate) from_skeletons: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -70,8 +71,6 @@ pub(crate) struct Naming {
     pub(crate) region: bool,
     pub(crate) region_is_optional: bool,
 }
-
-type Extra = BTreeMap<String, IgnoredAny>;
 
 #[derive(Deserialize)]
 struct File {
@@ -160,7 +159,7 @@ pub(crate) fn parse(file: &str, text: &str, problems: &mut Vec<Diagnostic>) -> O
             return None;
         }
     };
-    let source = Text { file, text };
+    let source = Text { file, text, help: "see the manifest's keys in docs/schema.md" };
     source.refuse(&read.extra, &[], problems);
     if !is_domain(&read.name) {
         let message = format!("the service name \"{}\" is not a domain name", read.name);
@@ -183,6 +182,7 @@ pub(crate) fn parse(file: &str, text: &str, problems: &mut Vec<Diagnostic>) -> O
         mixins: read.mixins,
         region_collection: read.region_collection.unwrap_or_else(|| "regions".to_owned()),
         http_prefix: read.http_prefix.unwrap_or_default(),
+        from_skeletons: false,
     })
 }
 
@@ -262,46 +262,6 @@ pub(crate) fn is_domain(text: &str) -> bool {
         !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     text.len() <= 253 && text.contains('.') && text.split('.').all(label)
-}
-
-/// The text of a manifest, to find the place of a key. The parser gives no places for keys that are only kept aside.
-struct Text<'a> {
-    file: &'a str,
-    text: &'a str,
-}
-
-impl Text<'_> {
-    /// The place of a key, found by walking down the path line by line; the whole file if it is not found.
-    fn place(&self, path: &[&str]) -> Place {
-        let mut found = Place::file(self.file);
-        let mut from = 0;
-        for key in path {
-            let hit =
-                self.text[from..].match_indices(key).find(|(at, _)| self.is_key(from + at, key));
-            let Some((at, _)) = hit else { break };
-            found = Place::of_offset(self.file, self.text, from + at);
-            from += at + key.len();
-        }
-        found
-    }
-
-    fn is_key(&self, at: usize, key: &str) -> bool {
-        let boundary =
-            |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && !"_-.".contains(c));
-        let after = self.text[at + key.len()..].trim_start_matches(['"', '\'', ' ']);
-        boundary(self.text[..at].chars().next_back()) && after.starts_with(':')
-    }
-
-    fn refuse(&self, extra: &Extra, parent: &[&str], problems: &mut Vec<Diagnostic>) {
-        for key in extra.keys() {
-            let path: Vec<&str> = parent.iter().copied().chain([key.as_str()]).collect();
-            let message = format!("unknown key \"{key}\"");
-            problems.push(
-                Diagnostic::error(code::UNKNOWN_KEY, &self.place(&path), message)
-                    .help("see the manifest's keys in docs/schema.md"),
-            );
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, MethodDe
 
 use crate::http::HttpRule;
 use crate::pattern::Pattern;
+use crate::upgrade::Upgrade;
 
 /// All services that a node knows.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub struct Service {
     /// Services that are accessed but never referenced.
     pub uses: Vec<String>,
     pub mixins: Vec<String>,
+    /// How each version but the oldest follows from the one before, in their order: one less than there are versions.
+    pub upgrades: Vec<Arc<Upgrade>>,
 }
 
 /// One API version of a service.

@@ -2,6 +2,8 @@
 //!
 //! A pattern is parsed once, at load; matching allocates one short list. Which characters an id may have is not decided here.
 
+mod covers;
+
 /// Longest pattern text, in bytes, and most segments.
 const BYTES_MAX: usize = 2048;
 const SEGMENTS_MAX: usize = 64;

@@ -129,6 +129,7 @@ pub(crate) fn parse(file: &str, text: &str, problems: &mut Vec<Diagnostic>) -> O
         mixins: Vec::new(),
         region_collection: "regions".to_owned(),
         http_prefix: read.proto.service.http_namespace_prefix,
+        from_skeletons: true,
     })
 }
 

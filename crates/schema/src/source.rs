@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Place, code};
 use crate::manifest::{self, Manifest};
 use crate::skeleton;
+use crate::upgrade::file::{self as upgrade_file, UpgradeFile};
 
 /// Most files of one source, deepest folder, and largest file in bytes.
 const FILES_MAX: usize = 20_000;
@@ -24,7 +25,7 @@ pub enum Source {
     DescriptorSet(PathBuf),
     /// The same, in memory; `name` is for diagnostics.
     DescriptorBytes { name: String, bytes: Vec<u8> },
-    /// Texts in memory: `(path, text)` of protos, and the text of `service.yaml` if there is one.
+    /// Texts in memory: `(path, text)` of protos and of `upgrades/<from>-<to>.yaml`, and the text of `service.yaml` if there is one.
     Files { service_yaml: Option<String>, files: Vec<(String, String)> },
 }
 
@@ -35,6 +36,7 @@ pub(crate) struct Unit {
     pub(crate) label: String,
     /// `None` for protos without a manifest.
     pub(crate) manifest: Option<Manifest>,
+    pub(crate) upgrades: Vec<UpgradeFile>,
     pub(crate) protos: Vec<ProtoText>,
     pub(crate) descriptor_sets: Vec<(String, Vec<u8>)>,
     /// Where on disk imports may be looked up, the folder that was given; `None` if there is no disk behind.
@@ -82,10 +84,15 @@ fn files_unit(
         },
         None => None,
     };
+    let (upgrades, protos): (Vec<_>, Vec<_>) =
+        files.iter().partition(|(path, _)| is_upgrade(Path::new(path)));
+    let upgrades =
+        upgrades.into_iter().map(|(path, text)| upgrade_file::parse(path, text, problems));
+    let upgrades = upgrades.collect();
     let proto =
         |(path, text): &(String, String)| ProtoText { path: path.clone(), text: text.clone() };
-    let protos = files.iter().map(proto).collect();
-    vec![Unit { label: "files".to_owned(), manifest, protos, ..Unit::default() }]
+    let protos = protos.into_iter().map(proto).collect();
+    vec![Unit { label: "files".to_owned(), manifest, upgrades, protos, ..Unit::default() }]
 }
 
 /// What a walk through a folder found, by kind of file, in order of path.
@@ -93,6 +100,7 @@ fn files_unit(
 struct Found {
     manifests: Vec<PathBuf>,
     skeletons: Vec<PathBuf>,
+    upgrades: Vec<PathBuf>,
     protos: Vec<PathBuf>,
     descriptor_sets: Vec<PathBuf>,
 }
@@ -116,6 +124,7 @@ fn folder_units(folder: &Path, problems: &mut Vec<Diagnostic>) -> Vec<Unit> {
         return Vec::new();
     }
     let mut homes = homes(&found, problems);
+    read_upgrades(&found.upgrades, &mut homes, problems);
     let mut bare = Unit { label, ..Unit::default() };
     for path in &found.protos {
         let unit = unit_of(path, &mut homes, &mut bare);
@@ -155,6 +164,33 @@ fn homes(found: &Found, problems: &mut Vec<Diagnostic>) -> BTreeMap<PathBuf, Opt
         });
     }
     homes
+}
+
+/// Adds upgrade files to the units beside whose manifests they lie; others are nothing of ours.
+fn read_upgrades(
+    paths: &[PathBuf],
+    homes: &mut BTreeMap<PathBuf, Option<Unit>>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    for path in paths {
+        let home = path.parent().and_then(Path::parent);
+        let unit = home.and_then(|home| homes.get_mut(home)).and_then(Option::as_mut);
+        let Some(unit) = unit else { continue };
+        let shown = path.to_string_lossy();
+        unit.upgrades.push(match read_text(path, problems) {
+            Some(text) => upgrade_file::parse(&shown, &text, problems),
+            None => UpgradeFile::unreadable(&shown),
+        });
+    }
+}
+
+/// Whether a file is `upgrades/<something>.yaml`.
+fn is_upgrade(path: &Path) -> bool {
+    let text =
+        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let folder = text(path.parent().and_then(Path::file_name));
+    let name = text(path.file_name());
+    matches!((folder, name), (Some(folder), Some(name)) if upgrade_file::is_upgrade(&folder, &name))
 }
 
 /// The nearest folder above the file that is a home, or the bare rest.
@@ -224,9 +260,8 @@ fn walk(folder: &Path, found: &mut Found) -> Result<(), Diagnostic> {
             }
         }
     }
-    for list in
-        [&mut found.manifests, &mut found.skeletons, &mut found.protos, &mut found.descriptor_sets]
-    {
+    let Found { manifests, skeletons, upgrades, protos, descriptor_sets } = found;
+    for list in [manifests, skeletons, upgrades, protos, descriptor_sets] {
         list.sort();
     }
     Ok(())
@@ -236,6 +271,7 @@ fn sort_out(path: PathBuf, name: &str, found: &mut Found) {
     match () {
         () if name == "service.yaml" || name == "service.yml" => found.manifests.push(path),
         () if skeleton::is_skeleton(name) => found.skeletons.push(path),
+        () if is_upgrade(&path) => found.upgrades.push(path),
         () if name.ends_with(".proto") => found.protos.push(path),
         () if name.ends_with(".binpb") => found.descriptor_sets.push(path),
         () => {}

@@ -21,12 +21,15 @@ use crate::scan::{Scan, TypeDraft, VersionDraft};
 use crate::skeleton::NamingIndex;
 use crate::source::Unit;
 use crate::synth::{self, Offer, Synthesised};
+use crate::upgrade::build::Demand;
+use crate::upgrade::file::UpgradeFile;
 use crate::walk::Walker;
 
 /// A compiled and scanned unit.
 pub(crate) struct Compiled {
     pub(crate) label: String,
     pub(crate) manifest: Option<Manifest>,
+    pub(crate) upgrades: Vec<UpgradeFile>,
     pub(crate) set: FileSet,
     pub(crate) pool: DescriptorPool,
     /// Those that compiled; the broken ones are marked.
@@ -71,6 +74,7 @@ impl Compiled {
         let mut compiled = Compiled {
             label: unit.label,
             manifest: unit.manifest,
+            upgrades: unit.upgrades,
             set,
             pool: compiler.pool(),
             drafts: Vec::new(),
@@ -95,6 +99,15 @@ impl Compiled {
     /// Whether an author can be asked to mend things.
     pub(crate) fn strict(&self) -> bool {
         self.manifest.is_some()
+    }
+
+    /// How much it has to say about the names of its versions. API skeletons are written by a tool that knows no upgrade files.
+    pub(crate) fn demand(&self) -> Demand {
+        match &self.manifest {
+            None => Demand::Nothing,
+            Some(manifest) if manifest.from_skeletons => Demand::Warn,
+            Some(_) => Demand::Everything,
+        }
     }
 
     fn scan(

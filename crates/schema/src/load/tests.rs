@@ -733,7 +733,9 @@ fn comparing_versions_tells_what_breaks_and_what_is_dropped() {
         "v2",
         "message Device { option (google.api.resource) = { type: \"d.example.com/Device\" pattern: \"projects/{project}/devices/{device}\" }; string name = 1; Spec spec = 2; message Spec { string size = 2; } }",
     );
-    let registry = load(&[files(Some(manifest), &[("a.proto", &v1), ("b.proto", &v2)])]).registry;
+    let upgrade = "types:\n  Device:\n    names: [ { removed: 'devices/{device}' } ]\n";
+    let inputs = [("a.proto", v1.as_str()), ("b.proto", &v2), ("upgrades/v1-v2.yaml", upgrade)];
+    let registry = load(&[files(Some(manifest), &inputs)]).registry;
     let service = registry.service("d.example.com").unwrap();
     expect![[r#"
         warning[BL062]: version v2 has no type "d.example.com/Site"
