@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod fence;
 pub mod inbound;
 pub mod index;
+pub mod plan_save;
 pub mod reference;
 pub mod task;
 

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use bowline_resource::document::Document;
 use bowline_resource::name;
-use bowline_resource::reference::visit;
+use bowline_resource::reference::{clear, visit};
 use bowline_schema::model::{self, Mode, Registry, ResourceType, Target};
 use bowline_wire::bowline::mixin::v1 as wire;
+
+use crate::aside::Held;
 
 /// The path of the reference to the parent, which stands in the name and not in a field.
 pub const PARENT: &str = "";
@@ -169,6 +171,35 @@ impl References {
             found.extend(field.entry(&parsed.parent));
         }
         found.into_iter().collect()
+    }
+
+    /// Takes out of a document what unsets with any of `targets`, as `held` says, and gives what it still refers to.
+    ///
+    /// Held is what counts, not what the schema says by now: it is what the target's deletion was decided by.
+    pub fn unset(
+        &self,
+        document: &mut Document,
+        held: &[Held],
+        targets: &[TargetName],
+    ) -> Vec<Held> {
+        let goes = |held: &&Held| {
+            held.behaviour == Behaviour::Unset
+                && !held.path.is_empty()
+                && targets.contains(&held.target)
+        };
+        for held in held.iter().filter(goes) {
+            let field = self.fields.iter().find(|field| field.path == held.path);
+            let is_target = |text: &str| match field.and_then(|field| field.entry(text)) {
+                Some(Entry { target, .. }) => {
+                    (target.kind, target.name)
+                        == (held.target.kind.clone(), held.target.name.clone())
+                }
+                // The schema leads it nowhere any more; the name alone is left to go by.
+                None => name::split_domain(text).1 == &*held.target.name,
+            };
+            clear(&mut document.body, &held.path, &is_target);
+        }
+        held.iter().filter(|held| !goes(held)).cloned().collect()
     }
 }
 

@@ -1,6 +1,6 @@
-//! The syntax of references: every reference field holds a well-formed name of its target, or nothing.
+//! References as texts in a document: their syntax, walking over them, taking them out.
 //!
-//! Whether the named resource exists is not asked here.
+//! Whether a named resource exists is not asked here.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
 use crate::document::Document;
 use crate::name::{self, NameError, Scope};
+use crate::rules::for_each_message;
 use crate::value::key_text;
 
 /// Most problems that are listed; more would help nobody.
@@ -114,6 +115,42 @@ fn visit_value(
     }
 }
 
+/// Takes every text at a dotted path out for which `is_target` holds, through lists and maps: a single field is cleared,
+/// an item is dropped from its list, an entry from its map. Whether there was any.
+///
+/// Depth is the length of the path.
+pub fn clear(message: &mut DynamicMessage, path: &str, is_target: &dyn Fn(&str) -> bool) -> bool {
+    let (first, rest) = path.split_once('.').map_or((path, ""), |(first, rest)| (first, rest));
+    let Some(field) = message.descriptor().get_field_by_name(first) else { return false };
+    if !message.has_field(&field) {
+        return false;
+    }
+    if !rest.is_empty() {
+        let mut found = false;
+        let value = message.get_field_mut(&field);
+        for_each_message(value, &mut |inner| found |= clear(inner, rest, is_target));
+        return found;
+    }
+    let is_hit = |value: &Value| value.as_str().is_some_and(is_target);
+    match message.get_field_mut(&field) {
+        Value::List(items) => {
+            let before = items.len();
+            items.retain(|item| !is_hit(item));
+            items.len() < before
+        }
+        Value::Map(entries) => {
+            let before = entries.len();
+            entries.retain(|_, value| !is_hit(value));
+            entries.len() < before
+        }
+        value if is_hit(value) => {
+            message.clear_field(&field);
+            true
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
@@ -149,6 +186,21 @@ mod tests {
     fn references_to_unknown_kinds_are_not_checked() {
         let checked = check_syntax(&device(r#"{"network": "anything"}"#), &Registry::default());
         assert_eq!(checked, []);
+    }
+
+    #[test]
+    fn what_is_taken_out_is_gone_from_fields_items_and_maps_and_nothing_else_is() {
+        let mut device = device(
+            r#"{"network": "n", "tags": ["n", "m", "n"], "attributes": {"a": "n", "b": "m"},
+                "spec": {"interfaces": [{"network": "n", "mac": "1"}, {"network": "m"}]},
+                "slots": {"7": {"network": "n", "mac": "2"}}}"#,
+        );
+        let mut take = |path: &str| clear(&mut device.body, path, &|text| text == "n");
+        assert!(take("network") && take("tags") && take("attributes"));
+        assert!(take("spec.interfaces.network") && take("slots.network"));
+        assert!(!take("network") && !take("tags") && !take("display_name") && !take("no.such"));
+        expect![[r#"{"attributes":{"b":"m"},"slots":{"7":{"mac":"2"}},"spec":{"interfaces":[{"mac":"1"},{"network":"m"}]},"tags":["m"]}"#]]
+            .assert_eq(&crate::fixture::json(&device.body));
     }
 
     #[test]

@@ -59,15 +59,19 @@ fn registry() -> Registry {
     loaded.registry
 }
 
-fn held(json: &str) -> String {
-    let registry = registry();
+fn document(registry: &Registry, json: &str) -> Document {
     let ty = registry.resource_type("devices.test/Device", "v1").unwrap();
     let mut json = serde_json::Deserializer::from_str(json);
     let options = DeserializeOptions::new();
     let body =
         DynamicMessage::deserialize_with_options(ty.message.clone(), &mut json, &options).unwrap();
-    let document = Document::new(ty.clone(), body);
-    let entries = References::of_type(&registry, ty).of_document(&document);
+    Document::new(ty.clone(), body)
+}
+
+fn held(json: &str) -> String {
+    let registry = registry();
+    let document = document(&registry, json);
+    let entries = References::of_type(&registry, &document.ty).of_document(&document);
     let line = |entry: &Entry| {
         let Entry { path, target, behaviour, is_sync } = entry;
         format!("{path:?} {behaviour:?}{} {target}", if *is_sync { " sync" } else { "" })
@@ -102,4 +106,45 @@ fn the_stricter_behaviour_is_the_smaller() {
     assert!(Behaviour::Block < Behaviour::Cascade && Behaviour::Cascade < Behaviour::Unset);
     assert_eq!(Behaviour::of_number(Behaviour::Unset as u32), Some(Behaviour::Unset));
     assert_eq!(Behaviour::of_number(9), None);
+}
+
+#[test]
+fn unsetting_takes_out_the_target_and_what_is_left_is_what_the_document_then_holds() {
+    let registry = registry();
+    let mut device = document(
+        &registry,
+        r#"{"name": "projects/p/devices/d", "model": "models/m", "any": "//devices.test/projects/p/devices/b",
+            "uplinks": ["projects/p/devices/b", "//devices.test/projects/p/devices/a", "//devices.test/projects/p/devices/b"]}"#,
+    );
+    let references = References::of_type(&registry, &device.ty);
+    let held = |document: &Document| -> Vec<Held> {
+        let entries = references.of_document(document);
+        entries.iter().map(|entry| Held::of(entry, bowline_store::RowId(1), None)).collect()
+    };
+    let gone = TargetName::new("devices.test/Device", "v1", "projects/p/devices/b");
+    let before = held(&device);
+    let left = references.unset(&mut device, &before, &[gone]);
+    assert_eq!(left, held(&device));
+    assert_eq!(before.len() - left.len(), 1, "what blocks stays: {left:?}");
+    let left = serde_json::to_string(&device.body).unwrap();
+    expect![[r#"{"name":"projects/p/devices/d","model":"models/m","uplinks":["//devices.test/projects/p/devices/a"],"any":"//devices.test/projects/p/devices/b"}"#]]
+        .assert_eq(&left);
+}
+
+#[test]
+fn a_reference_that_the_schema_no_longer_has_is_unset_by_name() {
+    let registry = registry();
+    let mut device = document(&registry, r#"{"seen": {"a": "projects/p/devices/a", "b": "x"}}"#);
+    let references = References::of_type(&registry, &device.ty);
+    let target = TargetName::new("devices.test/Device", "v1", "projects/p/devices/a");
+    let held = Held {
+        path: "seen".to_owned(),
+        target: target.clone(),
+        behaviour: Behaviour::Unset,
+        is_sync: false,
+        uid: bowline_store::RowId(1),
+        region: None,
+    };
+    assert_eq!(references.unset(&mut device, &[held], &[target]), []);
+    assert_eq!(serde_json::to_string(&device.body).unwrap(), r#"{"seen":{"b":"x"}}"#);
 }
