@@ -18,6 +18,7 @@ mod new_name;
 pub(crate) mod ownership;
 pub(crate) mod page;
 mod plan;
+mod prepared;
 mod race;
 mod read;
 mod readable;

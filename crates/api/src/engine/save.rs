@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
-use bowline_graph::Aside;
 use bowline_node::Policy;
 use bowline_resource::document::Document;
 use bowline_resource::mask::Mask;
@@ -15,7 +14,7 @@ use bowline_resource::rules;
 use bowline_resource::update::Unmasked;
 use bowline_resource::value;
 use bowline_schema::model::ResourceType;
-use bowline_store::{Condition, Key, Row, RowId, Write};
+use bowline_store::{Condition, Row, RowId};
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::DynamicMessage;
@@ -25,16 +24,10 @@ use super::idempotency::{Idempotent, Outcome};
 use super::new_name::NewName;
 use super::ownership::Guard;
 use super::ownership::change::policy_field;
+use super::prepared::{Identity, Prepared};
 use super::request::{Request, field_name, mask_paths};
 use super::select::decode;
-use super::{Engine, Route, errors, readable, respond, validate};
-
-/// A document that is ready to be written.
-struct Prepared {
-    row: Row,
-    /// The document as people read it, if the store keeps that.
-    readable: Option<Bytes>,
-}
+use super::{Engine, Route, errors, respond, validate};
 
 /// What a change of a resource comes to.
 struct Changed {
@@ -42,19 +35,6 @@ struct Changed {
     prepared: Option<Prepared>,
     /// See [`Engine::settle_policy`].
     policy: Option<Policy>,
-}
-
-impl Prepared {
-    fn put(self, key: Key) -> Write {
-        Write::Put { key, row: self.row, readable: self.readable }
-    }
-}
-
-/// What a row is called, in names and in versions.
-#[derive(Clone, Copy)]
-struct Identity {
-    id: RowId,
-    version: u64,
 }
 
 /// What an update asks for, read from its request once.
@@ -170,18 +150,10 @@ impl Engine {
         validate::check(&self.registry, &document, &field, save)?;
         // Hooks and checks have seen what is for input only; nobody reads it again (AIP-203).
         rules::clear_input_only(&document.ty, &mut document.body);
-        let (body, metadata) = document.encode();
-        let references = Vec::new();
-        let aside = Aside { metadata, references };
-        let extract = route.resource.extract(&document, identity.id, &aside.references);
-        let aside = aside.encode();
-        let (len, max) = (body.len() + aside.len(), self.limits.resource_bytes_max);
-        if len > max {
-            return Err(errors::limit("the resource", len, max, "bytes"));
-        }
-        let Identity { id, version } = identity;
-        let row = Row { id, aside, extract, ..Row::new(version, body) };
-        Ok(Prepared { row, readable: readable::of(&route.deployment, &document) })
+        let deployment = &route.deployment;
+        let prepared = Prepared::of(deployment, &route.resource, &document, Vec::new(), identity);
+        prepared.check_size(self.limits.resource_bytes_max)?;
+        Ok(prepared)
     }
 
     /// Runs the hooks of the kind; what they did to the name or the metadata is undone.

@@ -3,3 +3,4 @@
 //! What is decided is in the crate `graph`; here are the effects. `peers` finds and asks other deployments.
 
 pub(crate) mod peers;
+pub(crate) mod unset;
