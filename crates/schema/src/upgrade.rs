@@ -8,6 +8,9 @@ pub(crate) mod build;
 pub(crate) mod file;
 mod names;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

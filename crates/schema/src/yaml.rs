@@ -42,16 +42,21 @@ pub(crate) struct Text<'a> {
 
 impl Text<'_> {
     /// The place of a key, found by walking down the path line by line; where the path is lost, the last place that was found,
-    /// and the whole file if there is none. A key that is repeated in the path is the next one of that name.
+    /// and the whole file if there is none. The first key is one at the beginning of a line if there is one; a key that is repeated in
+    /// the path is the next one of that name.
     pub(crate) fn place(&self, path: &[&str]) -> Place {
         let mut found = Place::file(self.file);
         let mut from = 0;
         for key in path {
-            let hit =
-                self.text[from..].match_indices(key).find(|(at, _)| self.is_key(from + at, key));
-            let Some((at, _)) = hit else { break };
-            found = Place::of_offset(self.file, self.text, from + at);
-            from += at + key.len();
+            let hits = || {
+                let hits = self.text[from..].match_indices(key).map(|(at, _)| from + at);
+                hits.filter(|at| self.is_key(*at, key))
+            };
+            let at_top =
+                |at: &usize| from == 0 && self.text[..*at].chars().next_back() == Some('\n');
+            let Some(at) = hits().find(at_top).or_else(|| hits().next()) else { break };
+            found = Place::of_offset(self.file, self.text, at);
+            from = at + key.len();
         }
         found
     }

@@ -156,12 +156,17 @@ impl Builder<'_> {
     fn type_rule(&self, pair: &Pair<'_>, problems: &mut Vec<Diagnostic>) -> TypeRule {
         let sides = (Side::of(pair.older), Side::of(pair.newer));
         let entries = pair.entry.map_or(&[][..], |entry| &entry.names);
+        let before = problems.len();
         let mut found = names::declared(&sides, entries, problems);
+        let is_fine = problems.len() == before;
         let implied: Vec<NameRule> =
             implied(pair, &found).into_iter().map(NameRule::same).collect();
         found.rules.extend(implied);
-        for pattern in found.unsaid(&pair.older.patterns, |rule| &rule.older, &found.removed) {
-            self.missing(pair, pattern, problems);
+        for pattern in found.unsaid(&pair.older.patterns) {
+            // What was said and is wrong has been reported.
+            if is_fine {
+                self.missing(pair, pattern, problems);
+            }
         }
         TypeRule {
             older: Arc::clone(pair.older),
@@ -193,7 +198,7 @@ impl Builder<'_> {
         );
         let singular = &pair.older.singular;
         let help = format!(
-            "say it in `upgrades/{older}-{newer}.yaml`: `types: {{ {singular}: {{ names: [ {{ from: {}, to: ... }} ] }} }}`, or `removed: {}` there",
+            "say it in `upgrades/{older}-{newer}.yaml`: `types: {{ {singular}: {{ names: [ {{ from: '{}', to: ... }} ] }} }}`, or `removed: '{}'` there",
             pattern.text, pattern.text
         );
         let problem = Diagnostic::error(code::UPGRADE_MISSING, &place, message).help(help);

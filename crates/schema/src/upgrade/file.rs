@@ -111,6 +111,13 @@ impl UpgradeFile {
     }
 }
 
+/// Where the variables of an entry come from.
+enum Taken {
+    Now(BTreeMap<String, ContextValue>),
+    /// From where nothing is read yet.
+    Later,
+}
+
 /// Whether a file in a folder of this name is an upgrade.
 pub(crate) fn is_upgrade(folder: &str, name: &str) -> bool {
     folder == "upgrades" && stem(name).is_some()
@@ -153,12 +160,12 @@ impl Reader<'_> {
         self.source.refuse(&unknown, path, self.problems);
         for key in later.keys() {
             let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
-            self.later(&self.source.place(&path), &format!("\"{key}\""));
+            let message = format!("\"{key}\" is not used yet");
+            self.later(&self.source.place(&path), message);
         }
     }
 
-    fn later(&mut self, place: &Place, what: &str) {
-        let message = format!("{what} is not used yet");
+    fn later(&mut self, place: &Place, message: String) {
         let help =
             "names and kinds are converted between versions; documents will be by a later release";
         self.problems.push(Diagnostic::warning(code::NOT_USED_YET, place, message).help(help));
@@ -214,11 +221,11 @@ impl Reader<'_> {
         let Name { from, to, removed, added, with, extra: _ } = read;
         let has_context = !with.is_empty();
         match (from, to, removed, added) {
-            (Some(older), Some(newer), None, None) => Some(match self.context(with, place) {
-                Some(context) => Form::Changed { older, newer, context },
+            (Some(older), Some(newer), None, None) => match self.context(with, place)? {
+                Taken::Now(context) => Some(Form::Changed { older, newer, context }),
                 // Until fields are read, names of this form cannot be told: they have no counterpart.
-                None => Form::Removed { older },
-            }),
+                Taken::Later => Some(Form::Removed { older }),
+            },
             (None, None, Some(older), None) if !has_context => Some(Form::Removed { older }),
             (None, None, None, Some(newer)) if !has_context => Some(Form::Added { newer }),
             _ => {
@@ -231,35 +238,35 @@ impl Reader<'_> {
         }
     }
 
-    /// `None` if a variable is taken from where nothing is read yet.
-    fn context(
-        &mut self,
-        with: BTreeMap<String, With>,
-        place: &Place,
-    ) -> Option<BTreeMap<String, ContextValue>> {
-        let mut context = BTreeMap::new();
-        let mut complete = true;
+    /// Where variables come from; `None`, with a problem, if that is nonsense.
+    fn context(&mut self, with: BTreeMap<String, With>, place: &Place) -> Option<Taken> {
+        let mut context = Some(BTreeMap::new());
+        let mut is_later = false;
         for (variable, value) in with {
             match value {
                 With::Context(text) if text == ContextValue::ControlRegion.text() => {
-                    context.insert(variable, ContextValue::ControlRegion);
+                    if let Some(context) = &mut context {
+                        context.insert(variable, ContextValue::ControlRegion);
+                    }
                 }
                 With::Context(text) => {
                     let message = format!("`{variable}` cannot be taken from \"{text}\"");
                     let help = "`control_region` can be; a fixed text is written into the pattern";
                     self.problems
                         .push(Diagnostic::error(code::BAD_MANIFEST, place, message).help(help));
+                    context = None;
                 }
                 With::Later(keys) => {
-                    complete = false;
-                    let key = keys.keys().next().map_or("nothing", String::as_str);
-                    let what = format!(
-                        "`{variable}` from \"{key}\", and so names of this form have no counterpart: that"
+                    is_later = true;
+                    let from = keys.keys().next().map_or("nothing", String::as_str);
+                    let message = format!(
+                        "to take `{variable}` from a \"{from}\" is not used yet: names of this form have no counterpart"
                     );
-                    self.later(place, &what);
+                    self.later(place, message);
                 }
             }
         }
-        complete.then_some(context)
+        let context = context?;
+        Some(if is_later { Taken::Later } else { Taken::Now(context) })
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Side<'a> {
 pub(super) struct Declared {
     pub(super) rules: Vec<NameRule>,
     /// Patterns whose names have no counterpart: of the older version, and of the newer.
-    pub(super) removed: Vec<Pattern>,
+    removed: Vec<Pattern>,
     added: Vec<Pattern>,
 }
 
@@ -43,15 +43,11 @@ impl Declared {
         patterns.iter().filter(|pattern| !has_rule(pattern)).collect()
     }
 
-    /// Those of them that are not declared to have none.
-    pub(super) fn unsaid<'p>(
-        &self,
-        patterns: &'p [Pattern],
-        side: fn(&NameRule) -> &Pattern,
-        gone: &[Pattern],
-    ) -> Vec<&'p Pattern> {
-        let said = |pattern: &&Pattern| gone.iter().any(|gone| pattern.covers(gone));
-        self.bare(patterns, side).into_iter().filter(|pattern| !said(pattern)).collect()
+    /// Patterns of the older type for which there is neither a rule nor an entry that says that there is none.
+    pub(super) fn unsaid<'p>(&self, patterns: &'p [Pattern]) -> Vec<&'p Pattern> {
+        let said = |pattern: &&Pattern| self.removed.iter().any(|gone| pattern.covers(gone));
+        let bare = self.bare(patterns, |rule| &rule.older);
+        bare.into_iter().filter(|pattern| !said(pattern)).collect()
     }
 }
 
@@ -82,7 +78,9 @@ pub(super) fn declared(
                 let rule = NameRule { older: from, newer: to, context: context.clone() };
                 let before = problems.len();
                 check_variables(&rule, place, problems);
-                check_regions((older, newer), &rule, place, problems);
+                if problems.len() == before {
+                    check_regions((older, newer), &rule, place, problems);
+                }
                 check_others(&found.rules, &rule, place, problems);
                 if problems.len() == before {
                     found.rules.push(rule);
