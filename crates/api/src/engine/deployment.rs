@@ -9,6 +9,7 @@ use bowline_node::Ownership;
 use bowline_store::incarnation::{Incarnation, Turn};
 use bowline_store::upkeep::{Keeps, READABLE};
 use bowline_store::{Backend, Position, Table};
+use tokio::sync::watch;
 
 use super::shape::Shape;
 use super::{errors, upkeep};
@@ -26,6 +27,8 @@ pub struct Deployment {
     pub(crate) ownership: Option<Arc<Ownership>>,
     /// The newest commit of this process.
     committed: Mutex<Position>,
+    /// Changes with every commit that left work to the controllers.
+    bell: watch::Sender<u64>,
 }
 
 impl Deployment {
@@ -48,6 +51,7 @@ impl Deployment {
             shapes,
             ownership,
             committed: Mutex::default(),
+            bell: watch::Sender::default(),
         });
         upkeep::start(&deployment, seams);
         deployment
@@ -62,6 +66,16 @@ impl Deployment {
     pub(crate) fn note_commit(&self, position: Position) {
         let mut newest = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         *newest = position.max(*newest);
+    }
+
+    /// Tells the controllers that a commit has left them work. Nothing depends on it but time.
+    pub(crate) fn ring(&self) {
+        self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+    }
+
+    /// Changes whenever [`Deployment::ring`] is called.
+    pub(crate) fn bell(&self) -> watch::Receiver<u64> {
+        self.bell.subscribe()
     }
 
     /// A position that is not before any commit of this process.
