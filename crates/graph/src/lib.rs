@@ -11,6 +11,7 @@ pub mod aside;
 pub mod deletion;
 pub mod epoch;
 pub mod fence;
+pub mod grant;
 pub mod inbound;
 pub mod index;
 pub mod plan_save;
