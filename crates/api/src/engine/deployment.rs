@@ -11,6 +11,7 @@ use bowline_store::upkeep::{Keeps, READABLE};
 use bowline_store::{Backend, Position, Table};
 use tokio::sync::watch;
 
+use super::graph::inbound::InboundRows;
 use super::shape::Shape;
 use super::{errors, upkeep};
 use crate::limits::Limits;
@@ -25,6 +26,8 @@ pub struct Deployment {
     pub(crate) shapes: HashMap<Table, Arc<Shape>>,
     /// Which places changed hands; `None` where there are no other deployments.
     pub(crate) ownership: Option<Arc<Ownership>>,
+    /// Changes of inbound parts of shadows that are under way.
+    pub(crate) inbound: InboundRows,
     /// The newest commit of this process.
     committed: Mutex<Position>,
     /// Changes with every commit that left work to the controllers.
@@ -50,6 +53,7 @@ impl Deployment {
             incarnation,
             shapes,
             ownership,
+            inbound: InboundRows::default(),
             committed: Mutex::default(),
             bell: watch::Sender::default(),
         });

@@ -15,6 +15,7 @@ use bowline_schema::model::ResourceType;
 use bowline_store::Condition;
 
 use super::hooks::SaveKind;
+use super::shape::Shape;
 use super::{Deployment, Engine, Route, decorate, errors};
 use crate::routing::Routing;
 
@@ -52,10 +53,24 @@ impl Engine {
         name: &str,
         save: Option<SaveKind>,
     ) -> Result<Option<Guard>, Status> {
-        let (Some(routing), Some(places)) = (&self.routing, &route.resource.places) else {
+        self.guard_of(&route.deployment, &route.resource, name, save).await
+    }
+
+    /// The same for a resource that no request is about.
+    ///
+    /// # Errors
+    /// As [`Engine::guard`].
+    pub(crate) async fn guard_of(
+        &self,
+        deployment: &Deployment,
+        shape: &Shape,
+        name: &str,
+        save: Option<SaveKind>,
+    ) -> Result<Option<Guard>, Status> {
+        let (Some(routing), Some(places)) = (&self.routing, &shape.places) else {
             return Ok(None);
         };
-        let ty = &route.resource.ty;
+        let ty = &shape.ty;
         let Some(place) = places.of(name) else {
             return if places.is_everywhere() {
                 Ok(Some(Guard { at: None }))
@@ -63,7 +78,7 @@ impl Engine {
                 Err(Status::new(Reason::Internal, format!("\"{name}\" belongs nowhere")))
             };
         };
-        let rows = rows_of(&route.deployment)?;
+        let rows = rows_of(deployment)?;
         rows.load().await.map_err(|error| errors::store(&error))?;
         // Before the owner is asked: what changes in between then fails the commit.
         let claim = rows.claim(&place);
@@ -96,14 +111,28 @@ impl Engine {
 
     /// Reads the row of the place anew: a commit that required it was lost, maybe because of it.
     pub(crate) async fn refresh(&self, route: &Route, guard: Option<&Guard>) -> Result<(), Status> {
+        self.refresh_of(&route.deployment, guard).await
+    }
+
+    /// The same for a resource that no request is about.
+    pub(crate) async fn refresh_of(
+        &self,
+        deployment: &Deployment,
+        guard: Option<&Guard>,
+    ) -> Result<(), Status> {
         let Some(owned) = guard.and_then(|guard| guard.at.as_ref()) else { return Ok(()) };
-        let rows = rows_of(&route.deployment)?;
+        let rows = rows_of(deployment)?;
         rows.refresh(&owned.place).await.map_err(|error| errors::store(&error))?;
         Ok(())
     }
 }
 
 impl Guard {
+    /// Epoch at which the place is owned here; 0 for types that know no regions.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.at.as_ref().map_or(0, |owned| owned.owner.epoch)
+    }
+
     /// Fills in what metadata says about ownership.
     pub(crate) fn decorate(&self, meta: &mut Meta, ty: &ResourceType, name: &str) {
         match &self.at {
