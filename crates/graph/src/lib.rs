@@ -14,6 +14,7 @@ pub mod fence;
 pub mod grant;
 pub mod inbound;
 pub mod index;
+pub mod plan_delete;
 pub mod plan_save;
 pub mod reference;
 pub mod task;
