@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bowline_node::DeploymentId;
-use bowline_store::{Extract, Key, Row, RowId, Value, Version, layout};
+use bowline_store::{Extract, Index, IndexRange, Key, Row, RowId, Value, Version, layout};
 use bowline_wire::bowline::graph::v1 as stored;
 use prost::Message;
 
@@ -18,6 +18,8 @@ use crate::reference::TargetName;
 /// Fields of the row that commits look at.
 pub const EPOCH: &str = "epoch";
 pub const GRANTS: &str = "grants";
+/// The index of inbound parts by the times at which their blockades expire.
+pub const BLOCKADES: &str = "~blockade";
 
 /// See the module's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,13 @@ pub fn key(kind: &str, uid: RowId) -> Key {
     layout::inbound(kind, uid)
 }
 
+/// The inbound parts of all kinds with a blockade that has expired at `now_millis`.
+pub fn expired(now_millis: i64) -> IndexRange {
+    let index = Index { namespace: layout::COMMON.into(), name: BLOCKADES.into() };
+    let now = Value::number(u64::try_from(now_millis).unwrap_or(0));
+    IndexRange { to: Some(now.successor()), ..IndexRange::all(index) }
+}
+
 impl Inbound {
     /// Of a resource that nobody has referred to yet.
     pub fn new(target: TargetName, epoch: Epoch) -> Self {
@@ -83,6 +92,11 @@ impl Inbound {
         let extract = Extract::builder()
             .field(EPOCH, self.epoch.value())
             .field(GRANTS, Value::number(self.grants));
+        // One entry is enough to be found by; it is the first to expire that is waited for.
+        let expiry = self.blockades.iter().map(|blockade| blockade.expires_millis).min();
+        let extract = expiry.iter().fold(extract, |extract, millis| {
+            extract.entry(BLOCKADES, Value::number(u64::try_from(*millis).unwrap_or(0)))
+        });
         let body = self.stored().encode_to_vec();
         Row { extract: extract.build(), ..Row::new(version, body) }
     }

@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
+use bowline_store::ring::{Shards, shard_of};
 use bowline_store::{Key, NameRange, Row, Table, Version, layout};
 use bowline_wire::bowline::graph::v1 as stored;
 use prost::Message;
 
 use crate::Damaged;
-
-/// Size of the ring over which controllers spread their work.
-pub const RING: u32 = 1_024;
 
 /// Types of tasks, as they stand in rows.
 pub mod kind {
@@ -24,14 +22,6 @@ pub fn table() -> Table {
     layout::common("~task")
 }
 
-/// The shard of what has these bytes for an id. FNV-1a, folded.
-pub fn shard_of(id: &[u8]) -> u32 {
-    let hash = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    (hash % u64::from(RING)) as u32
-}
-
 /// Where a task is; the same id gives the same task.
 pub fn key(task_type: &str, id: &[u8]) -> Key {
     let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -39,11 +29,11 @@ pub fn key(task_type: &str, id: &[u8]) -> Key {
     Key { table: table(), name }
 }
 
-/// The tasks of shards `from..to`.
-pub fn range(from: u32, to: u32) -> NameRange {
+/// The tasks of these shards.
+pub fn range(shards: Shards) -> NameRange {
     let mut range = NameRange::all(table());
-    range.from = format!("{from:04}");
-    range.to = Some(format!("{to:04}"));
+    range.from = format!("{:04}", shards.from);
+    range.to = Some(format!("{:04}", shards.to));
     range
 }
 

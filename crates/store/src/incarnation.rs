@@ -19,6 +19,7 @@ use crate::contract::{
     Snapshot, StoreError, Table, Value, Version, Write,
 };
 use crate::layout;
+use crate::ring::Shards;
 use crate::upkeep::{self, Keeps};
 
 /// How often [`Incarnation::tick`] is to be called.
@@ -155,6 +156,20 @@ impl Incarnation {
         }
         let dead = self.observe(&mut observed, &rows);
         self.remove(dead).await
+    }
+
+    /// This process's part of the ring, by its place among the rows of all processes. Registers the process if need be;
+    /// [`Shards::NONE`] if it was taken for dead at this very moment.
+    ///
+    /// Cost: a snapshot and a scan of the processes.
+    ///
+    /// # Errors
+    /// As [`Incarnation::begin`], and what reading fails with.
+    pub async fn shards(self: &Arc<Self>) -> Result<Shards, CommitError> {
+        let own = self.begin().await?.key.name.clone();
+        let rows = processes(self.backend.snapshot().await?.as_mut()).await?;
+        let rank = rows.iter().position(|(name, _)| *name == own);
+        Ok(rank.map_or(Shards::NONE, |rank| Shards::part(rank, rows.len())))
     }
 
     /// Gives up the row. Saves that are under way fail.

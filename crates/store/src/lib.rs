@@ -16,6 +16,7 @@ pub mod memory;
 pub mod observe;
 pub mod plan;
 mod range;
+pub mod ring;
 pub mod sqlite;
 pub mod tail;
 pub mod upkeep;
