@@ -54,7 +54,9 @@ impl Engine {
             let mut conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
             let mut writes = vec![Write::Remove { key: key.clone() }];
             conditions.extend(self.ownership_conditions(guard.as_ref()));
-            if let Some((condition, write)) = self.leave_behind(route, &name).await? {
+            if let Some((condition, write)) =
+                self.leave_behind(&route.deployment, &route.resource, &name).await?
+            {
                 conditions.push(condition);
                 writes.push(write);
             }

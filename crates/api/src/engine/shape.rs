@@ -38,6 +38,11 @@ impl Shape {
         !self.ty.opt_outs.constraints
     }
 
+    /// Whether a deletion leaves something for a namesake made later: holders of policies, where there are regions.
+    pub(crate) fn leaves_behind(&self) -> bool {
+        self.policy.is_some() && self.places.is_some()
+    }
+
     pub(crate) fn key(&self, name: &str) -> Key {
         Key { table: self.table.clone(), name: name.into() }
     }

@@ -20,7 +20,8 @@ use prost_reflect::DynamicMessage;
 
 use super::moves::{self, Move};
 use super::rows_of;
-use crate::engine::{Engine, Route};
+use crate::engine::shape::Shape;
+use crate::engine::{Deployment, Engine, Route};
 use crate::routing::Routing;
 
 /// How often a change starts over because somebody was at a higher epoch.
@@ -253,15 +254,16 @@ impl Engine {
     /// a region, with nobody as its owner.
     pub(crate) async fn leave_behind(
         &self,
-        route: &Route,
+        deployment: &Deployment,
+        shape: &Shape,
         name: &str,
     ) -> Result<Option<(Condition, Write)>, Status> {
-        if policy_field(route).is_none() {
+        if !shape.leaves_behind() {
             return Ok(None);
         }
-        let holder = Holder { kind: route.resource.ty.kind.as_str().into(), name: name.into() };
+        let holder = Holder { kind: shape.ty.kind.as_str().into(), name: name.into() };
         let place = Place { holder: Some(holder), part: Part::Control };
-        let seen = rows_of(&route.deployment)?.refresh(&place).await;
+        let seen = rows_of(deployment)?.refresh(&place).await;
         let seen = seen.map_err(|error| crate::engine::errors::store(&error))?;
         let epoch = seen.as_ref().map_or(ownership::FIRST_EPOCH, |claim| claim.epoch) + 1;
         let left = Claim { owner: Arc::default(), epoch };
