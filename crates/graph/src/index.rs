@@ -81,6 +81,11 @@ pub fn range_of(namespace: &Arc<str>, target: &TargetName, rule: Rule) -> IndexR
     IndexRange::prefix(index(namespace), Value::from(prefix))
 }
 
+/// All that refers by this rule to the resource which had that name when it had that uid.
+pub fn range_to(namespace: &Arc<str>, target: &TargetName, rule: Rule, uid: RowId) -> IndexRange {
+    IndexRange::exactly(index(namespace), value_of(target, rule, uid))
+}
+
 /// Rule and uid of an entry.
 pub fn read(value: &Value) -> Option<(Rule, RowId)> {
     let bytes = value.as_bytes().get(DIGEST_BYTES..)?;
@@ -90,9 +95,13 @@ pub fn read(value: &Value) -> Option<(Rule, RowId)> {
 }
 
 fn value(held: &Held) -> Value {
-    let mut bytes = digest(&held.target).to_vec();
-    bytes.push(Rule::of(held.behaviour, held.is_sync) as u8);
-    bytes.extend_from_slice(&held.uid.0.to_be_bytes());
+    value_of(&held.target, Rule::of(held.behaviour, held.is_sync), held.uid)
+}
+
+fn value_of(target: &TargetName, rule: Rule, uid: RowId) -> Value {
+    let mut bytes = digest(target).to_vec();
+    bytes.push(rule as u8);
+    bytes.extend_from_slice(&uid.0.to_be_bytes());
     Value::from(bytes)
 }
 
@@ -141,5 +150,7 @@ mod tests {
         let by = |rule| range_of(&namespace, &cascade.target, rule).contains(&value(&cascade));
         assert!(by(Rule::CascadeAsync));
         assert!(!by(Rule::CascadeSync) && !by(Rule::Block));
+        let to = |uid| range_to(&namespace, &cascade.target, Rule::CascadeAsync, RowId(uid));
+        assert!(to(7).contains(&value(&cascade)) && !to(8).contains(&value(&cascade)));
     }
 }

@@ -1,15 +1,15 @@
 //! One service's running part of the engine: its backend, the reader of its change log, its types, this process in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_base::{Seams, Status, chain};
+use bowline_control::{Bell, Board, Listener};
 use bowline_graph::index::REFERENCES;
 use bowline_node::Ownership;
 use bowline_store::incarnation::{Incarnation, Turn};
 use bowline_store::upkeep::{Keeps, READABLE};
 use bowline_store::{Backend, Position, Table};
-use tokio::sync::watch;
 
 use super::graph::inbound::InboundRows;
 use super::shape::Shape;
@@ -30,8 +30,10 @@ pub struct Deployment {
     pub(crate) inbound: InboundRows,
     /// The newest commit of this process.
     committed: Mutex<Position>,
-    /// Changes with every commit that left work to the controllers.
-    bell: watch::Sender<u64>,
+    /// Rung by every commit that left work to the controllers.
+    bell: Bell,
+    /// How it stands with the controllers.
+    pub(crate) board: Arc<Board>,
 }
 
 impl Deployment {
@@ -55,7 +57,8 @@ impl Deployment {
             ownership,
             inbound: InboundRows::default(),
             committed: Mutex::default(),
-            bell: watch::Sender::default(),
+            bell: Bell::default(),
+            board: Arc::default(),
         });
         upkeep::start(&deployment, seams);
         deployment
@@ -74,12 +77,24 @@ impl Deployment {
 
     /// Tells the controllers that a commit has left them work. Nothing depends on it but time.
     pub(crate) fn ring(&self) {
-        self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+        self.bell.ring();
     }
 
-    /// Changes whenever [`Deployment::ring`] is called.
-    pub(crate) fn bell(&self) -> watch::Receiver<u64> {
-        self.bell.subscribe()
+    /// Hears whenever [`Deployment::ring`] is called, and when the deployment closes.
+    pub(crate) fn bell(&self) -> Listener {
+        self.bell.listen()
+    }
+
+    /// The API versions whose resources are kept here and can refer to others, in order.
+    pub(crate) fn namespaces(&self) -> BTreeSet<Arc<str>> {
+        let shapes = self.shapes.values().filter(|shape| shape.has_shadows());
+        shapes.map(|shape| shape.table.namespace.clone()).collect()
+    }
+
+    /// The kinds that others can refer to, in order.
+    pub(crate) fn kinds(&self) -> BTreeSet<Arc<str>> {
+        let shapes = self.shapes.values().filter(|shape| shape.has_shadows());
+        shapes.map(|shape| shape.table.kind.clone()).collect()
     }
 
     /// A position that is not before any commit of this process.
@@ -91,6 +106,7 @@ impl Deployment {
 
     /// Takes this process out of the store and closes it.
     pub(crate) async fn close(&self) {
+        self.bell.close();
         self.incarnation.close().await;
         if let Err(error) = self.backend.close().await {
             tracing::error!(service = %self.service, error = %chain(&error), "close store");
