@@ -16,6 +16,7 @@ pub mod inbound;
 pub mod index;
 pub mod plan_delete;
 pub mod plan_save;
+pub mod question;
 pub mod reference;
 pub mod task;
 
