@@ -142,7 +142,7 @@ fn first_create(batch: &Batch) -> Option<usize> {
 }
 
 fn judge(batch: &Batch, view: &mut impl View, unread: Option<usize>) -> Result<Plan, CommitError> {
-    let mut known = Known { rows: BTreeMap::new(), writes: &batch.writes };
+    let mut known = Known { rows: BTreeMap::new(), writes: &batch.writes, written: None };
     for condition in 0..batch.conditions.len() {
         if Some(condition) == unread || known.holds(batch, condition, view)? {
             continue;
@@ -161,6 +161,8 @@ fn judge(batch: &Batch, view: &mut impl View, unread: Option<usize>) -> Result<P
 struct Known<'b> {
     rows: BTreeMap<&'b Key, Option<Row>>,
     writes: &'b [Write],
+    /// The keys of all rows that are put or removed, once a condition has needed them.
+    written: Option<BTreeSet<&'b Key>>,
 }
 
 /// With more writes than this, looking for a key among them costs more than reading its row twice.
@@ -185,8 +187,29 @@ impl<'b> Known<'b> {
             Condition::NotRemovedSince { key, since } => {
                 !key.table.is_internal() && !view.removed_since(key, *since)?
             }
-            Condition::NoRowInRange { range } => is_left_empty(range, &batch.writes, view)?,
+            Condition::NoRowInRange { range } => self.is_left_empty(range, view)?,
         })
+    }
+
+    /// Whether no row of `range` is there once the batch is written.
+    fn is_left_empty(&mut self, range: &Range, view: &mut impl View) -> Result<bool, StoreError> {
+        let puts_one = |write: &Write| match write {
+            Write::Put { key, row, .. } => range.contains_row(key, &row.extract),
+            _ => false,
+        };
+        if self.writes.iter().any(puts_one) {
+            return Ok(false);
+        }
+        if range.is_void() {
+            return Ok(true);
+        }
+        // What was there under such a key counts no more: it is gone, or another row has taken its place.
+        let writes = self.writes;
+        let keys = || writes.iter().filter_map(key_of).collect();
+        let written = self.written.get_or_insert_with(keys);
+        // One key more than the batch writes is enough to find one that it leaves.
+        let keys = view.keys_in(range, written.len() + 1)?;
+        Ok(keys.iter().all(|key| written.contains(key)))
     }
 
     fn version(
@@ -319,31 +342,6 @@ impl<'b> Ids<'b> {
         }
         Ok(view.name_of(&key.table, id)?.is_some_and(|name| name != key.name))
     }
-}
-
-/// Whether no row of `range` is there once `writes` are done.
-fn is_left_empty(
-    range: &Range,
-    writes: &[Write],
-    view: &mut impl View,
-) -> Result<bool, StoreError> {
-    let mut written = BTreeSet::new();
-    for write in writes {
-        match write {
-            Write::Put { key, row, .. } if range.contains_row(key, &row.extract) => {
-                return Ok(false);
-            }
-            // Whatever was there under the key counts no more: it is gone, or another row has taken its place.
-            Write::Put { key, .. } | Write::Remove { key } => drop(written.insert(key)),
-            Write::Reindex { .. } | Write::Swap { .. } | Write::Drop { .. } => {}
-        }
-    }
-    if range.is_void() {
-        return Ok(true);
-    }
-    // One key more than the batch writes is enough to find one that it leaves.
-    let keys = view.keys_in(range, written.len() + 1)?;
-    Ok(keys.iter().all(|key| written.contains(key)))
 }
 
 #[cfg(test)]
