@@ -36,15 +36,18 @@ pub mod method {
 }
 
 /// What the manifest says: what decides for a service's resources is the policy in its `Service`, and the last id of a
-/// `Region` is its own name, not the region that it would be kept in.
+/// `Region` is its own name, not the region that it would be kept in. References between registrations are left to those
+/// who register: a deployment must be able to say that it is there before it can ask anybody anything.
 const MANIFEST: &str = "\
 name: meta.goten.com
 versions:
   v1: { package: goten.meta.v1 }
 http_prefix: /meta
 resources:
-  Region: { regional: false }
-  Service: { policy_holder: true }
+  Region: { regional: false, opt_outs: { constraints: true } }
+  Service: { policy_holder: true, opt_outs: { constraints: true } }
+  Resource: { opt_outs: { constraints: true } }
+  Deployment: { opt_outs: { constraints: true } }
 ";
 
 /// Where its protos are among the shipped ones.

@@ -27,16 +27,17 @@ fn it_loads_without_a_word_and_has_the_published_types_and_methods() {
               pattern services/{service}/deployments/{deployment}
               parent meta.goten.com/Service (services/{service}) BLOCK ASYNC
               reference region -> meta.goten.com/Region BLOCK SYNC
-              is sync ALWAYS_GLOBALLY
+              is sync ALWAYS_GLOBALLY, no constraints
               id [a-z][a-z0-9\-]{0,28}[a-z0-9]
             type Region (message goten.meta.v1.Region)
               pattern regions/{region}
               parent none (root)
+              is no constraints
               id [a-z][a-z0-9\-]{0,28}[a-z0-9]
             type Resource (message goten.meta.v1.Resource)
               pattern services/{service}/resources/{resource}
               parent meta.goten.com/Service (services/{service}) CASCADE ASYNC
-              is sync ALWAYS_IN_SCOPE
+              is sync ALWAYS_IN_SCOPE, no constraints
               id [a-zA-Z][a-zA-Z0-9]{0,127}
             type Service (message goten.meta.v1.Service)
               pattern services/{service}
@@ -44,7 +45,7 @@ fn it_loads_without_a_word_and_has_the_published_types_and_methods() {
               reference imported_services -> meta.goten.com/Service BLOCK SYNC
               reference imported_versions.target_service -> meta.goten.com/Service ALLOW_DANGLING SYNC
               reference used_services -> meta.goten.com/Service BLOCK SYNC
-              is policy holder
+              is policy holder, no constraints
               id [a-z][a-z0-9\-.]{0,126}[a-z0-9]
             methods of goten.meta.v1.DeploymentService
               BatchGetDeployments: BatchGet Deployment GET /meta/v1/deployments:batchGet
