@@ -76,6 +76,28 @@ impl Engine {
             method::RELEASE_OWNERSHIP => {
                 unary(self.release_ownership(&read(request)?, context).await)
             }
+            method::ESTABLISH_REFERENCES => {
+                unary(self.establish_references(&read(request)?, context).await)
+            }
+            method::CONFIRM_BLOCKADES => {
+                unary(self.confirm_blockades(&read(request)?, context).await)
+            }
+            method::WITHDRAW_BLOCKADES => {
+                unary(self.withdraw_blockades(&read(request)?, context).await)
+            }
+            method::CHECK_IF_RESOURCE_IS_BLOCKED => {
+                unary(self.check_blocked(&read(request)?, context).await)
+            }
+            method::CHECK_IF_RESOURCE_HAS_DELETION_SUBSCRIBER => {
+                unary(self.check_subscribers(&read(request)?, context).await)
+            }
+            method::LIST_REFERRERS => unary(self.list_referrers(&read(request)?, context).await),
+            method::GET_RESOURCE_SHADOW => {
+                unary(self.get_resource_shadow(&read(request)?, context).await)
+            }
+            method::LIST_RESOURCE_SHADOWS => {
+                unary(self.list_resource_shadows(&read(request)?, context).await)
+            }
             _ => {
                 let message = format!("{path} is not a method of this deployment");
                 Err(Status::new(Reason::MethodNotFound, message))

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bowline_base::{Reason, Status};
 use bowline_graph::grant::{Answer, Change, Moment};
 use bowline_graph::inbound::{self, Inbound};
-use bowline_graph::{TargetName, index};
+use bowline_graph::{TargetName, plan_save};
 use bowline_node::DeploymentId;
 use bowline_store::incarnation::TurnError;
-use bowline_store::{Batch, CommitError, Condition, Key, Row, RowId, Write, layout};
+use bowline_store::{Batch, CommitError, Condition, Key, Row, RowId, Write};
 use futures::channel::oneshot;
 
 use super::damaged;
@@ -308,16 +308,10 @@ impl Written<'_> {
         let targets: BTreeSet<_> = granted.map(|waiting| waiting.target.clone()).collect();
         let targets: Vec<_> = targets.into_iter().collect();
         let mut conditions = vec![unchanged];
-        conditions.extend(targets.iter().map(|target| is_active(target, self.place.uid)));
+        conditions
+            .extend(targets.iter().map(|target| plan_save::is_active(target, self.place.uid)));
         (Batch { conditions, writes: vec![Write::put(key, after.row(version))] }, targets)
     }
-}
-
-/// The resource is there and may be referred to. *Shared.*
-fn is_active(target: &TargetName, uid: RowId) -> Condition {
-    let table = layout::resources(&target.version, &target.kind);
-    let key = Key { table, name: target.name.clone() };
-    Condition::FieldIs { key, field: index::ACTIVE.into(), value: index::active(uid) }
 }
 
 fn read_row(row: Option<&Row>) -> Result<Option<Inbound>, Status> {

@@ -1,11 +1,20 @@
 //! References at this engine: how its saves and deletions follow the protocol that keeps the graph whole.
 //!
 //! What is decided is in the crate `graph`; here are the effects. `peers` finds and asks other deployments,
-//! `inbound` changes what is kept about those who may refer to a resource.
+//! `inbound` changes what is kept about those who may refer to a resource. Methods of the mixin: `grants` for those who are
+//! about to refer to what is here, `questions` of those who own what is referred to from here, `referrers` and `shadows` for
+//! reading; `wire`, `relation` and `translate` are what these share.
 
+mod grants;
 pub(crate) mod inbound;
 pub(crate) mod peers;
+mod questions;
+mod referrers;
+mod relation;
+mod shadows;
+mod translate;
 pub(crate) mod unset;
+mod wire;
 
 use bowline_base::{Reason, Status, chain};
 use bowline_graph::Damaged;
