@@ -1,0 +1,284 @@
+//! What a deletion is decided on: the resource, all that goes with it in the same commit, and what refers to them.
+//!
+//! What goes along is followed as far as [`TOGETHER_MAX`]; beyond, and by rules that are not for the same commit, it is only
+//! seen that there is something. No snapshot is held while anybody is asked who owns what; the commit's conditions tell
+//! whether what was read at different moments fits together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bowline_base::Status;
+use bowline_graph::index::{self, Rule};
+use bowline_graph::plan_delete::{COUNTED_MAX, Doomed, Facts, Referrer, TOGETHER_MAX, Unset};
+use bowline_graph::reference::PARENT;
+use bowline_graph::{Held, Inbound, TargetName};
+use bowline_store::{Condition, Hit, Key, Position, Row, Snapshot, Write};
+
+use super::{Asking, Wish, fresh_epoch, inbound_key};
+use crate::engine::graph::damaged;
+use crate::engine::ownership::Guard;
+use crate::engine::shape::{Shape, aside_of};
+use crate::engine::{Engine, errors};
+
+/// Entries of the index that are read of those that block: one more than are counted.
+const BLOCKERS_READ: usize = COUNTED_MAX as usize + 1;
+
+/// The facts, and what their commit needs besides.
+pub(super) struct Gathered {
+    pub(super) facts: Facts,
+    position: Position,
+    /// That all of it is owned here.
+    pub(super) conditions: Vec<Condition>,
+    /// What holders of policies leave behind.
+    pub(super) writes: Vec<Write>,
+    pub(super) guards: Vec<Option<Guard>>,
+}
+
+/// What was found so far.
+struct Found {
+    /// Keys of all that goes.
+    doomed: BTreeSet<Key>,
+    /// What loses references, with the targets that it loses.
+    unsets: BTreeMap<Key, (Row, Vec<TargetName>)>,
+    /// What goes too, and is yet to be looked at.
+    next: Vec<(Arc<Shape>, Key, Row)>,
+}
+
+impl Found {
+    fn has_room(&self) -> bool {
+        self.doomed.len() + self.unsets.len() < TOGETHER_MAX
+    }
+}
+
+impl Gathered {
+    /// What is known of a resource by its row alone.
+    pub(super) fn alone(facts: Facts, position: Position) -> Self {
+        let (conditions, writes, guards) = (Vec::new(), Vec::new(), Vec::new());
+        Self { facts, position, conditions, writes, guards }
+    }
+
+    /// Takes a resource in, and binds the commit to what `guard` says about it and to what it leaves behind.
+    pub(super) async fn doom(
+        &mut self,
+        engine: &Engine,
+        wish: &Wish<'_>,
+        (shape, key, row): (&Shape, Key, &Row),
+        guard: Option<Guard>,
+    ) -> Result<(), Status> {
+        let left = engine.leave_behind(wish.deployment, shape, &key.name).await?;
+        let fresh = fresh_epoch(guard.as_ref(), self.position);
+        self.facts.doomed.push(engine.doomed(shape, key, row, fresh).await?);
+        self.require(engine, guard);
+        if let Some((condition, write)) = left {
+            self.conditions.push(condition);
+            self.writes.push(write);
+        }
+        Ok(())
+    }
+
+    fn require(&mut self, engine: &Engine, guard: Option<Guard>) {
+        let condition = engine.ownership_conditions(guard.as_ref());
+        if let Some(condition) = condition.filter(|new| !self.conditions.contains(new)) {
+            self.conditions.push(condition);
+            self.guards.push(guard);
+        }
+    }
+}
+
+impl Engine {
+    /// Completes what is known of the one that is to go, and of all that goes with it.
+    pub(super) async fn gather(
+        &self,
+        wish: &Wish<'_>,
+        gathered: &mut Gathered,
+        asking: &Asking,
+    ) -> Result<(), Status> {
+        if !wish.shape.has_shadows() {
+            return Ok(());
+        }
+        let doomed = gathered.facts.doomed.iter().map(|doomed| doomed.key.clone()).collect();
+        let mut found = Found { doomed, unsets: BTreeMap::new(), next: Vec::new() };
+        let mut from = 0;
+        while from < gathered.facts.doomed.len() {
+            let to = gathered.facts.doomed.len();
+            self.read_level(wish, gathered, &mut found, from..to, asking).await?;
+            for next in std::mem::take(&mut found.next) {
+                self.take_along(wish, gathered, &mut found, next).await?;
+            }
+            from = to;
+        }
+        let mut snapshot = snapshot_of(wish).await?;
+        for at in 0..gathered.facts.doomed.len() {
+            look_for_later(&mut gathered.facts, at, &found, snapshot.as_mut()).await?;
+        }
+        drop(snapshot);
+        self.prepare_unsets(wish, gathered, found.unsets).await
+    }
+
+    /// Reads what refers to some of the doomed.
+    async fn read_level(
+        &self,
+        wish: &Wish<'_>,
+        gathered: &mut Gathered,
+        found: &mut Found,
+        level: std::ops::Range<usize>,
+        asking: &Asking,
+    ) -> Result<(), Status> {
+        let mut snapshot = snapshot_of(wish).await?;
+        for at in level {
+            read_inbound(&mut gathered.facts.doomed[at], asking, snapshot.as_mut()).await?;
+            for hit in read_referrers(&mut gathered.facts, at, snapshot.as_mut()).await? {
+                sort(wish, &mut gathered.facts.doomed[at], found, hit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Dooms what goes too, unless it is not owned here: that is left to what comes afterwards.
+    async fn take_along(
+        &self,
+        wish: &Wish<'_>,
+        gathered: &mut Gathered,
+        found: &mut Found,
+        (shape, key, row): (Arc<Shape>, Key, Row),
+    ) -> Result<(), Status> {
+        match self.guard_of(wish.deployment, &shape, &key.name, None).await {
+            Ok(guard) => gathered.doom(self, wish, (&shape, key, &row), guard).await,
+            Err(status) => {
+                tracing::debug!(%status, name = %key.name, "is left for later");
+                found.doomed.remove(&key);
+                Ok(())
+            }
+        }
+    }
+
+    async fn prepare_unsets(
+        &self,
+        wish: &Wish<'_>,
+        gathered: &mut Gathered,
+        unsets: BTreeMap<Key, (Row, Vec<TargetName>)>,
+    ) -> Result<(), Status> {
+        for (key, (row, targets)) in unsets {
+            let Some(shape) = wish.deployment.shapes.get(&key.table) else { continue };
+            // What is not owned here is left to what comes afterwards.
+            let guard = self.guard_of(wish.deployment, shape, &key.name, None).await;
+            let Ok(guard) = guard else { continue };
+            gathered.require(self, guard);
+            let unset = self.prepare_unset(wish.deployment, shape, &row, &targets)?;
+            let write = unset.prepared.put(key.clone());
+            gathered.facts.unsets.push(Unset { key, version: row.version, write });
+        }
+        Ok(())
+    }
+}
+
+async fn snapshot_of(wish: &Wish<'_>) -> Result<Box<dyn Snapshot>, Status> {
+    wish.deployment.backend.snapshot().await.map_err(|error| errors::store(&error))
+}
+
+/// What becomes of something that refers to one of the doomed: it goes too, loses its reference, or stands in the way.
+fn sort(wish: &Wish<'_>, target: &mut Doomed, found: &mut Found, hit: Hit) {
+    let referrer = referrer(target, &hit);
+    let is_same = index::read(&hit.value).is_some_and(|(_, uid)| uid == target.uid);
+    let is_child = referrer.paths.iter().any(|path| path == PARENT);
+    let goes = referrer.rule == Rule::CascadeSync
+        || (referrer.rule == Rule::Block && wish.force && is_child);
+    let is_unset = referrer.rule == Rule::UnsetSync;
+    target.referrers.push(referrer);
+    let has_room = found.unsets.contains_key(&hit.key) || found.has_room();
+    if !is_same || found.doomed.contains(&hit.key) || !has_room {
+        return;
+    }
+    if goes {
+        let Some(shape) = wish.deployment.shapes.get(&hit.key.table) else { return };
+        found.unsets.remove(&hit.key);
+        found.doomed.insert(hit.key.clone());
+        found.next.push((shape.clone(), hit.key, hit.row));
+    } else if is_unset {
+        let unset = found.unsets.entry(hit.key).or_insert((hit.row, Vec::new()));
+        unset.1.extend(target.names.iter().cloned());
+    }
+}
+
+async fn read_inbound(
+    doomed: &mut Doomed,
+    asking: &Asking,
+    snapshot: &mut dyn Snapshot,
+) -> Result<(), Status> {
+    let key = inbound_key(&doomed.key, doomed.uid);
+    let rows = snapshot.batch_get(&[key]).await.map_err(|error| errors::store(&error))?;
+    if let Some(row) = rows.into_iter().flatten().next() {
+        let inbound = Inbound::of_row(&row).map_err(|error| damaged(&error))?;
+        doomed.inbound = Some((row.version, inbound));
+    }
+    doomed.answers = asking.get(&doomed.uid).cloned();
+    Ok(())
+}
+
+/// What refers to one of the doomed by rules that matter for its commit.
+async fn read_referrers(
+    facts: &mut Facts,
+    at: usize,
+    snapshot: &mut dyn Snapshot,
+) -> Result<Vec<Hit>, Status> {
+    let mut all = Vec::new();
+    for (rule, limit) in [
+        (Rule::Block, BLOCKERS_READ),
+        (Rule::CascadeSync, TOGETHER_MAX),
+        (Rule::UnsetSync, TOGETHER_MAX),
+    ] {
+        let hits = read_by(facts, at, rule, limit, snapshot).await?;
+        let is_cut = hits.len() == limit;
+        let doomed = &mut facts.doomed[at];
+        match rule {
+            Rule::Block => doomed.has_more_blockers = is_cut,
+            _ => doomed.has_more |= is_cut,
+        }
+        all.extend(hits);
+    }
+    Ok(all)
+}
+
+/// Whether anything refers to one of the doomed by a rule that is for afterwards, and does not go anyway.
+async fn look_for_later(
+    facts: &mut Facts,
+    at: usize,
+    found: &Found,
+    snapshot: &mut dyn Snapshot,
+) -> Result<(), Status> {
+    for rule in [Rule::CascadeAsync, Rule::UnsetAsync] {
+        // One more than may go is enough to find one that does not.
+        let limit = found.doomed.len() + 1;
+        let hits = read_by(facts, at, rule, limit, snapshot).await?;
+        facts.doomed[at].has_more |= hits.iter().any(|hit| !found.doomed.contains(&hit.key));
+    }
+    Ok(())
+}
+
+async fn read_by(
+    facts: &Facts,
+    at: usize,
+    rule: Rule,
+    limit: usize,
+    snapshot: &mut dyn Snapshot,
+) -> Result<Vec<Hit>, Status> {
+    let mut all = Vec::new();
+    for range in facts.doomed[at].ranges_of(&facts.spaces, rule) {
+        let left = limit - all.len();
+        if left > 0 {
+            let hits = snapshot.scan_index(&range, None, left, false).await;
+            all.extend(hits.map_err(|error| errors::store(&error))?);
+        }
+    }
+    Ok(all)
+}
+
+fn referrer(target: &Doomed, hit: &Hit) -> Referrer {
+    let rule = index::read(&hit.value).map_or(Rule::Block, |(rule, _)| rule);
+    let held = aside_of(&hit.row).references;
+    let is_it = |held: &&Held| {
+        target.names.contains(&held.target) && Rule::of(held.behaviour, held.is_sync) == rule
+    };
+    let paths = held.iter().filter(is_it).map(|held| held.path.clone()).collect();
+    Referrer { key: hit.key.clone(), paths, rule }
+}
