@@ -10,6 +10,7 @@ use crate::error::Error;
 
 pub(crate) const GET: &str = "/bench.v1.ItemService/GetItem";
 pub(crate) const CREATE: &str = "/bench.v1.ItemService/CreateItem";
+const CREATE_PROJECT: &str = "/bench.v1.ProjectService/CreateProject";
 pub(crate) const LIST: &str = "/bench.v1.ItemService/ListItems";
 pub(crate) const WATCH: &str = "/bench.v1.ItemService/WatchItems";
 
@@ -152,6 +153,19 @@ pub(crate) fn spread(n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Makes a project, without which nothing can be made below it.
+pub(crate) async fn make_project(client: &Client, name: &str) -> Result<(), Error> {
+    // A project is an item that has nothing but a name, as far as the wire tells.
+    let project = Item { name: name.to_owned(), ..Item::default() };
+    let request = CreateRequest { parent: String::new(), item: Some(project) }.encode_to_vec();
+    match client.unary(0, CREATE_PROJECT, request.into()).await {
+        Err(status) if status.code() != tonic::Code::AlreadyExists => {
+            Err(Error::call(CREATE_PROJECT)(status))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn get_request(name: String) -> Bytes {
     GetRequest { name }.encode_to_vec().into()
 }
@@ -179,6 +193,7 @@ impl Maker {
 
     /// Creates an item to learn what the server adds, and another one to see that it has the size.
     pub(crate) async fn fit_to(client: &Client, bytes: usize) -> Result<Self, Error> {
+        make_project(client, PROJECT).await?;
         // Long enough that lengths keep their number of bytes when it is cut.
         let mut maker = Self { notes: "n".repeat(300) };
         let len = maker.probe(client, u64::MAX).await?;

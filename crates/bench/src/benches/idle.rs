@@ -123,6 +123,7 @@ impl Crowd {
     /// Writes into the project of one watch; only that one must see it.
     async fn write_is_seen(&self, writer: &Client, maker: &Maker) -> Result<Duration, Error> {
         let chosen = self.seen.len() / 2;
+        item::make_project(writer, &project(chosen)).await?;
         let request = maker.create_request(&project(chosen), 1);
         let start = Instant::now();
         writer.unary(0, item::CREATE, request).await.map_err(Error::call(item::CREATE))?;

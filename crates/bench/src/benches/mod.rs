@@ -3,6 +3,7 @@
 mod create;
 mod fleet;
 mod get;
+mod graph;
 mod idle;
 mod list;
 mod route;
@@ -16,8 +17,8 @@ use crate::report::Figure;
 use crate::stage::Stage;
 
 /// In the order in which they run.
-const NAMES: [&str; 9] =
-    ["get", "list", "create", "watch", "idle", "start", "fleet", "store", "route"];
+const NAMES: [&str; 10] =
+    ["get", "list", "create", "watch", "idle", "start", "fleet", "store", "route", "graph"];
 
 /// The benches that were asked for, all of them if none was.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>, Error> {
@@ -46,6 +47,7 @@ pub(crate) async fn run(
         "idle" => idle::run(stage, options).await,
         "fleet" => fleet::run(stage, options).await,
         "store" => store::run(stage, options).await,
+        "graph" => graph::run(stage, options).await,
         "route" => route::run(stage, options).await,
         _ => start::run(stage, options).await,
     }

@@ -51,6 +51,7 @@ pub(crate) async fn run(stage: &Stage, options: &Options) -> Result<Vec<Figure>,
     let (owner, other) = tokio::try_join!(owner, other)?;
     let (at_owner, at_other) = (connect(&owner).await?, connect(&other).await?);
     let maker = Arc::new(Maker::unfitted());
+    item::make_project(&at_owner, PROJECT).await?;
     item::fill(&at_owner, &maker, PROJECT, 0..ITEMS).await?;
     let next = Arc::new(AtomicU64::new(ITEMS));
     let asks = [Asked::Get, Asked::Create];

@@ -29,6 +29,11 @@ impl Postgres {
         Ok(Self { _server: server, url })
     }
 
+    /// `postgres://...`, of its database.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) async fn connect(&self) -> Result<Client, Error> {
         let (client, connection) =
             tokio_postgres::connect(&self.url, NoTls).await.map_err(Error::Postgres)?;
