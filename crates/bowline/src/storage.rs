@@ -102,7 +102,7 @@ impl Storage {
         {
             return Err(restoring());
         }
-        let backend = self.open_bare(deployment, seams).await?;
+        let backend = self.open_with(deployment, seams, PostgresOptions::new).await?;
         let failed = |source| OpenError::Store { deployment: deployment.clone(), source };
         match backup::is_unfinished(&*backend).await.map_err(failed)? {
             true => Err(restoring()),
@@ -140,7 +140,8 @@ impl Storage {
         })
     }
 
-    /// The same, whatever is in it: for restoring into it.
+    /// The same, whatever is in it: for restoring into it. A restore writes to one store at a time and has all of them
+    /// open until its end, so each has as few connections as there can be: at most four at a time.
     ///
     /// # Errors
     /// [`OpenError`]
@@ -148,6 +149,22 @@ impl Storage {
         &self,
         deployment: &DeploymentId,
         seams: &Seams,
+    ) -> Result<Arc<dyn Backend>, OpenError> {
+        let sparing = |url| PostgresOptions {
+            writers: 1,
+            reads_max: 1,
+            snapshots_max: 1,
+            notify: false,
+            ..PostgresOptions::new(url)
+        };
+        self.open_with(deployment, seams, sparing).await
+    }
+
+    async fn open_with(
+        &self,
+        deployment: &DeploymentId,
+        seams: &Seams,
+        options: impl FnOnce(DatabaseUrl) -> PostgresOptions,
     ) -> Result<Arc<dyn Backend>, OpenError> {
         match self {
             Self::Memory => Ok(Arc::new(Memory::new())),
@@ -157,10 +174,8 @@ impl Storage {
                 opened.ok_or_else(|| OpenError::Interrupted { deployment: deployment.clone() })?
             }
             Self::Postgres(url) => {
-                let options = PostgresOptions {
-                    schema: schema(deployment),
-                    ..PostgresOptions::new(url.clone())
-                };
+                let options =
+                    PostgresOptions { schema: schema(deployment), ..options(url.clone()) };
                 // Several processes write, so no cache here could know of every change in time.
                 Ok(Arc::new(Postgres::open(options, seams.clone()).await?))
             }

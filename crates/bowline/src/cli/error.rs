@@ -115,6 +115,12 @@ pub(crate) enum Error {
     NoStore { service: String },
     #[error("interrupted; nothing was left behind")]
     Interrupted,
+    /// What was written to a database stays, with a mark that keeps it from being served.
+    #[error("interrupted; what was restored so far is marked as unfinished and is not served")]
+    RestoreInterrupted,
+    /// The diagnostics, if there are any, were printed before.
+    #[error("there is no service in what was given")]
+    NoServices,
     #[error("write the output")]
     Output(#[source] io::Error),
 }
@@ -175,6 +181,8 @@ impl Error {
             | Self::NoStores
             | Self::NoStore { .. }
             | Self::Interrupted
+            | Self::RestoreInterrupted
+            | Self::NoServices
             | Self::Output(_) => exit::ERROR,
             Self::Exists { .. } | Self::Restore { source: RestoreError::NotEmpty { .. }, .. } => {
                 exit::BLOCKED

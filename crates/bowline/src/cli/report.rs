@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use bowline::{FleetError, StartError, storage};
+use bowline_api::server::ServeError;
 use bowline_store::backup::{BackupError, RestoreError};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{BadRequest, ErrorDetails, StatusExt};
 
 use super::error::Error;
 
@@ -97,12 +99,66 @@ fn notes(error: &Error) -> Vec<String> {
         Error::Backup(BackupError::NewerFormat { .. }) => {
             vec!["hint: restore it with the program that wrote it, or a newer one".to_owned()]
         }
-        Error::NoStores | Error::NoStore { .. } => {
-            vec!["hint: --data or --store says where the data is".to_owned()]
+        Error::RestoreInterrupted => {
+            vec!["hint: the same restore again clears it away first".to_owned()]
         }
+        Error::NoServices => {
+            vec!["hint: a service has a type with a name pattern, or a method".to_owned()]
+        }
+        Error::NoStores | Error::NoStore { .. } => vec![NO_DATA.to_owned()],
+        Error::Store(error) if is_absent(error) => vec![NO_DATA.to_owned()],
+        Error::Start(error) => start_hint(error).map(str::to_owned).into_iter().collect(),
+        Error::Fleet(error) => fleet_hint(error).map(str::to_owned).into_iter().collect(),
         _ => Vec::new(),
     }
 }
+
+fn start_hint(error: &StartError) -> Option<&'static str> {
+    match error {
+        StartError::Serve(ServeError::Listen { source, .. }) if is_taken(source) => {
+            Some("hint: another process listens there; --listen takes another address")
+        }
+        StartError::Store(error) if is_in_use(error) => Some(IN_USE),
+        _ => None,
+    }
+}
+
+fn fleet_hint(error: &FleetError) -> Option<&'static str> {
+    match error {
+        FleetError::Listen { source: ServeError::Listen { source, .. }, .. }
+            if is_taken(source) =>
+        {
+            Some(
+                "hint: another process listens there; `listen` in the configuration takes another address",
+            )
+        }
+        FleetError::Store(error) if is_in_use(error) => Some(IN_USE),
+        _ => None,
+    }
+}
+
+fn is_taken(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::AddrInUse
+}
+
+fn is_in_use(error: &storage::OpenError) -> bool {
+    matches!(error, storage::OpenError::Embedded(bowline_store::OpenError::InUse { .. }))
+}
+
+fn is_absent(error: &storage::OpenError) -> bool {
+    match error {
+        storage::OpenError::Embedded(bowline_store::OpenError::File { source, .. }) => {
+            source.kind() == std::io::ErrorKind::NotFound
+        }
+        _ => false,
+    }
+}
+
+const NO_DATA: &str =
+    "hint: --data or --store says where the data is, or -f with the configuration of a fleet";
+
+const IN_USE: &str =
+    "hint: only one process serves a file; stop the other one, or name another place with --data";
 
 const NOT_EMPTY: &str = "hint: only an empty store takes a backup; move what is there aside, or name another \
      place with --data or --store";
@@ -110,7 +166,7 @@ const NOT_EMPTY: &str = "hint: only an empty store takes a backup; move what is 
 fn server_notes(status: &tonic::Status) -> Vec<String> {
     let details = status.get_error_details();
     let mut lines = Vec::new();
-    push_violations(&mut lines, &details);
+    push_violations(&mut lines, &details, status.message());
     if let Some(resource) = details.resource_info() {
         lines.push(format!("resource: {} {}", resource.resource_type, resource.resource_name));
     }
@@ -129,8 +185,13 @@ fn server_notes(status: &tonic::Status) -> Vec<String> {
     lines
 }
 
-fn push_violations(lines: &mut Vec<String>, details: &ErrorDetails) {
-    if let Some(bad) = details.bad_request() {
+/// `message` is what was said already: where it is all that there is about a single field, it is not said again.
+fn push_violations(lines: &mut Vec<String>, details: &ErrorDetails, message: &str) {
+    let is_said = |bad: &BadRequest| match &*bad.field_violations {
+        [only] => message == format!("{}: {}", only.field, only.description),
+        _ => false,
+    };
+    if let Some(bad) = details.bad_request().filter(|bad| !is_said(bad)) {
         let shown = bad.field_violations.iter().take(VIOLATIONS_MAX);
         lines.extend(shown.map(|v| match v.field.as_str() {
             "" => v.description.clone(),
@@ -216,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_message_says_of_one_field_is_not_repeated() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("INVALID_FILTER", "bowline", HashMap::new());
+        details.add_bad_request_violation("filter", "expected a value");
+        let error = failed(tonic::Code::InvalidArgument, "filter: expected a value", details);
+        expect![[r#"
+            error: INVALID_ARGUMENT (INVALID_FILTER): filter: expected a value
+              page: docs/errors/INVALID_FILTER.md"#]]
+        .assert_eq(&render(&error, false));
+    }
+
+    #[test]
     fn blockers_are_listed() {
         let mut details = ErrorDetails::new();
         details.set_error_info("FAILED_PRECONDITION", "bowline", HashMap::new());
@@ -244,6 +317,17 @@ mod tests {
     fn escapes_of_a_server_do_not_reach_the_terminal() {
         let error = failed(tonic::Code::Internal, "\u{1b}[2Jboo", ErrorDetails::new());
         assert!(!render(&error, false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_says_how_to_take_another() {
+        let address = "127.0.0.1:7400".parse().unwrap();
+        let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+        let error = Error::Start(StartError::Serve(ServeError::Listen { address, source }));
+        expect![[r#"
+            error: listen on 127.0.0.1:7400: address in use
+              hint: another process listens there; --listen takes another address"#]]
+        .assert_eq(&render(&error, false));
     }
 
     #[test]

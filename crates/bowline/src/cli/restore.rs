@@ -35,13 +35,19 @@ pub(crate) async fn run(args: RestoreArgs, out: &mut dyn Write) -> Result<(), Er
     let reader = BackupReader::open(input)?;
     let targets = places::targets(&args.store, &args.place)?;
     let deployments = selected(reader.header(), &args.services, &targets)?;
+    // Files are hidden until the end, and go with their restore. In a database it is marked, and stays.
+    let leaves_marks = deployments.values().any(|store| matches!(store, Storage::Postgres(_)));
     let mut target = Target::begin(deployments, seams.clone())?;
     let history = if args.moves { History::Continues } else { History::NewEra(args.era) };
     let work = Box::pin(async {
         let found = target.fill(reader, history).await?;
         target.finish(found).await
     });
-    let restored = unless_interrupted(&seams, work).await?;
+    let restored = unless_interrupted(&seams, work).await;
+    let restored = restored.map_err(|error| match error {
+        Error::Interrupted if leaves_marks => Error::RestoreInterrupted,
+        error => error,
+    })?;
     print_restored(&restored, out)
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bowline_testkit::eventually_blocking;
 use bowline_testkit::postgres::{Options, require};
+use bowline_testkit::{Server, eventually_blocking};
 
 use crate::lab::{Lab, Ran, program, run};
 
@@ -188,7 +188,7 @@ fn services_are_named_by_what_is_there() {
     let said = alone(&["restore", &file, "--service", "other", "--data", &lab.path("o")]).fails(2);
     assert!(said.contains("it has library.example.com in local"), "{said}");
     let said = alone(&["backup", &lab.path("n"), "--data", &lab.path("nowhere")]).fails(1);
-    assert!(said.contains("nowhere"), "{said}");
+    assert!(said.contains("nowhere") && said.contains("hint: --data or --store"), "{said}");
     assert!(!Path::new(&lab.path("n")).exists());
 }
 
@@ -251,4 +251,20 @@ fn a_killed_restore_into_postgres_is_not_served_and_can_be_done_again() {
     alone(&["restore", &file, "--store", &url]).ok();
     lab.serve(&["--store", &url, "--listen", "127.0.0.1:0"]);
     assert_eq!(everything(&lab), before);
+}
+
+#[test]
+fn a_restore_of_many_services_takes_few_connections() {
+    // A store that is served would take nine and more of them, and there are four services.
+    let Some(postgres) = require(Options::default().set("max_connections", "24")) else { return };
+    let mut lab = Lab::unserved("few-connections");
+    let fleet = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/fleet");
+    let (data, sample) = (lab.path("data"), format!("{fleet}/sample"));
+    let up = ["up", fleet, "--data", &data, "--listen", "127.0.0.1:0", "--seed", &sample];
+    lab.server = Some(Server::start(program(), up).expect("it serves"));
+    let file = lab.path("fleet.backup");
+    alone(&["backup", &file, "--data", &data]).ok();
+    stop(&mut lab);
+    let said = alone(&["restore", &file, "--store", &postgres.url("postgres")]).ok();
+    assert!(said.contains("applications.example.com in local: era 0 -> "), "{said}");
 }
