@@ -5,7 +5,8 @@ use std::fmt;
 
 /// Displays `error` and all its sources on one line: `read config: open file: not found`.
 ///
-/// Errors in this project do not repeat their cause in their own text, so nothing is said twice.
+/// Errors in this project do not repeat their cause in their own text, so nothing is said twice. Those of libraries
+/// sometimes do: a cause that says the same as what it caused is left out.
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl fmt::Display + 'a {
     Chain(error)
 }
@@ -14,10 +15,15 @@ struct Chain<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
         let mut next = self.0.source();
         while let Some(cause) = next {
-            write!(f, ": {cause}")?;
+            let text = cause.to_string();
+            if text != said {
+                write!(f, ": {text}")?;
+            }
+            said = text;
             next = cause.source();
         }
         Ok(())
@@ -35,6 +41,12 @@ mod tests {
     #[test]
     fn every_cause_is_shown_once() {
         let error = Outer(std::io::Error::other("disk is gone"));
+        assert_eq!(chain(&error).to_string(), "read manifest: disk is gone");
+    }
+
+    #[test]
+    fn a_cause_that_says_the_same_is_left_out() {
+        let error = Outer(std::io::Error::other(Outer(std::io::Error::other("disk is gone"))));
         assert_eq!(chain(&error).to_string(), "read manifest: disk is gone");
     }
 }

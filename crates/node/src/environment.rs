@@ -292,7 +292,9 @@ impl Shared {
     /// Registers all deployments of this process, and says so.
     async fn register_all(self: Arc<Self>) {
         if self.is_registered() {
-            tracing::info!("registered before; starting with the picture of before");
+            let deployments = self.parts.registrations.iter().map(|r| r.deployment.to_string());
+            let deployments = deployments.collect::<Vec<_>>().join(", ");
+            tracing::info!("{deployments} registered before; starting with the picture of before");
             self.progress.send_modify(|progress| progress.is_ready = true);
         }
         self.hear().await;

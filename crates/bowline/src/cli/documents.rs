@@ -111,7 +111,7 @@ pub(crate) fn parse(place: &str, text: &str) -> Result<Vec<Raw>, Error> {
         stream.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?
     } else {
         serde_saphyr::from_multiple_with_options(text, yaml_options())
-            .map_err(|error| bad(error.to_string()))?
+            .map_err(|error| bad(yaml_problem(place, &error)))?
     };
     let mut values = Vec::new();
     parsed.into_iter().for_each(|value| flatten(value, &mut values));
@@ -120,6 +120,13 @@ pub(crate) fn parse(place: &str, text: &str) -> Result<Vec<Raw>, Error> {
         if several { format!("{place} document {}", index + 1) } else { place.to_owned() }
     };
     Ok(values.into_iter().enumerate().map(|(i, value)| Raw { place: place_of(i), value }).collect())
+}
+
+/// What the library says, with lines of the file around it, about the file that it does not know the name of.
+fn yaml_problem(place: &str, error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    text.replace("--> <input>:", &format!("--> {place}:"))
 }
 
 /// `no` is a country code, not a truth value, as YAML 1.2 has it.
@@ -277,6 +284,13 @@ mod tests {
         let raw = parse("f.yaml", text).unwrap();
         let places: Vec<_> = raw.iter().map(|r| r.place.as_str()).collect();
         assert_eq!(places, ["f.yaml document 1", "f.yaml document 2"]);
+    }
+
+    #[test]
+    fn broken_yaml_is_told_with_its_file_and_line() {
+        let error = parse("dir/f.yaml", "kind: x\n name: y\n").unwrap_err().to_string();
+        assert!(error.starts_with("dir/f.yaml: line 2 column "), "{error}");
+        assert!(error.contains("--> dir/f.yaml:2:") && !error.contains("<input>"), "{error}");
     }
 
     #[test]

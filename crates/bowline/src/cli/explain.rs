@@ -75,7 +75,8 @@ impl Explanation {
         let pages =
             if self.n_pages == 1 { String::new() } else { format!(" on {} pages", self.n_pages) };
         let table = String::from_utf8_lossy(&text);
-        Ok(format!("{table}{rows_returned} rows returned{pages}, {rows_looked_at} looked at"))
+        let rows = if rows_returned == 1 { "row" } else { "rows" };
+        Ok(format!("{table}{rows_returned} {rows} returned{pages}, {rows_looked_at} looked at"))
     }
 }
 

@@ -28,6 +28,12 @@ impl TableWriter {
         Self { titles: Some(titles), widths: Vec::new() }
     }
 
+    /// The first column is at least this wide, for tables that are printed before all is known that will be in it.
+    pub(crate) fn with_first_width(mut self, width: u16) -> Self {
+        self.widths = vec![width];
+        self
+    }
+
     /// Writes `rows`, the first time under the titles.
     pub(crate) fn rows(
         &mut self,

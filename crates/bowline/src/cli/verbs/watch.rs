@@ -310,7 +310,8 @@ impl<'a> EventPrinter<'a> {
         let columns = Columns::of(&ty, format == Format::Wide);
         let mut titles = vec!["EVENT".to_owned()];
         titles.extend(columns.titles());
-        Self { out, ty, format, columns, table: TableWriter::new(titles) }
+        let table = TableWriter::new(titles).with_first_width(EVENT_WIDTH);
+        Self { out, ty, format, columns, table }
     }
 
     fn print(
@@ -365,6 +366,9 @@ impl<'a> EventPrinter<'a> {
         })
     }
 }
+
+/// That of the longest word for an event, which seldom comes first.
+const EVENT_WIDTH: u16 = "MODIFIED".len() as u16;
 
 fn parts(event: &Event<DynamicMessage>) -> (&'static str, &str, Option<&DynamicMessage>) {
     match event {
@@ -443,9 +447,9 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         expect![[r#"
-            EVENT    NAME                  DISPLAY_NAME  PHASE  MODEL  SECRET  AGE
-            ADDED    projects/p/devices/d  Door
-            REMOVED  projects/p/devices/d
+            EVENT     NAME                  DISPLAY_NAME  PHASE  MODEL  SECRET  AGE
+            ADDED     projects/p/devices/d  Door
+            REMOVED   projects/p/devices/d
         "#]]
         .assert_eq(&printed(Format::Table));
         expect![[r#"
