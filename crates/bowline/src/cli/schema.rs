@@ -44,13 +44,14 @@ pub(crate) fn source(path: &Path) -> Source {
 fn loaded(folders: &[PathBuf]) -> Result<Loaded, Error> {
     let loaded = load(&folders.iter().map(|folder| source(folder)).collect::<Vec<_>>());
     let (errors, warnings) = count(&loaded);
-    if errors > 0 {
+    if errors > 0 || loaded.registry.services.is_empty() {
         say::line(&diagnostic::render(&loaded.diagnostics));
     }
-    if loaded.registry.services.is_empty() {
-        return Err(Error::SchemaProblems { errors, warnings });
+    match loaded.registry.services.is_empty() {
+        true if errors == 0 => Err(Error::NoServices),
+        true => Err(Error::SchemaProblems { errors, warnings }),
+        false => Ok(loaded),
     }
-    Ok(loaded)
 }
 
 fn check(folders: &[PathBuf], strict: bool, out: &mut dyn Write) -> Result<(), Error> {
@@ -66,10 +67,13 @@ fn check(folders: &[PathBuf], strict: bool, out: &mut dyn Write) -> Result<(), E
     }
     writeln!(out, "{}", summary(&loaded.registry))?;
     out.flush()?;
-    if errors > 0 || (strict && warnings > 0) || loaded.registry.services.is_empty() {
+    if errors > 0 || (strict && warnings > 0) {
         return Err(Error::SchemaProblems { errors, warnings });
     }
-    Ok(())
+    match loaded.registry.services.is_empty() {
+        true => Err(Error::NoServices),
+        false => Ok(()),
+    }
 }
 
 fn count(loaded: &Loaded) -> (usize, usize) {
