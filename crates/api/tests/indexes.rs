@@ -29,6 +29,7 @@ syntax = "proto3";
 package example.test.v1;
 import "google/api/resource.proto";
 import "google/protobuf/timestamp.proto";
+import "bowline/annotations.proto";
 import "goten/types/meta.proto";
 
 message Item {
@@ -45,7 +46,10 @@ message Item {
   repeated string tags = 6;
   map<string, string> labels = 7;
   google.protobuf.Timestamp seen = 8;
-  string friend = 9 [(google.api.resource_reference) = { type: "test.example.com/Item" }];
+  string friend = 9 [
+    (google.api.resource_reference) = { type: "test.example.com/Item" },
+    (bowline.reference) = { on_target_delete: ALLOW_DANGLING }
+  ];
 }
 "#;
 

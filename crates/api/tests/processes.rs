@@ -66,7 +66,7 @@ async fn a_save_that_was_under_way_when_its_process_was_buried_is_done_anew() {
         routing: None,
         callers: None,
     };
-    let world = World { engine: Engine::start(parts).unwrap() };
+    let world = World::around(Engine::start(parts).unwrap());
     let made = world.create_item("one", json!({ "color": "red" })).await.unwrap();
     // The first attempt was refused by the store as a whole, and the hook ran once more for the second.
     assert_eq!(digger.n_saves.load(Ordering::SeqCst), 2);

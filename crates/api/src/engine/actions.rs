@@ -115,7 +115,8 @@ impl Engine {
         // A mask of the name alone changes nothing: the edit is the whole change.
         message.set_field(mask, Value::Message(mask_of_one(mask, ty.name_field.name())?));
         let request = Request::new(&route.binding, message).with_edit(edit);
-        decode(method, &self.update(route, request).await?)
+        let until = self.until(&Context::default());
+        decode(method, &self.update(route, request, until).await?)
     }
 }
 

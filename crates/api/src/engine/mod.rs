@@ -37,6 +37,7 @@ mod well_formed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Seams, Status};
@@ -137,6 +138,7 @@ impl Engine {
             edge,
         });
         sweep::start(&engine);
+        graph::control::start(&engine);
         Ok(engine)
     }
 
@@ -209,9 +211,10 @@ impl Engine {
         context: Context,
     ) -> Result<Reply, Status> {
         let request = Request::new(&route.binding, message);
+        let until = self.until(&context);
         let answer = match route.binding.verb {
-            Verb::Create => self.create(route, request).await,
-            Verb::Update => self.update(route, request).await,
+            Verb::Create => self.create(route, request, until).await,
+            Verb::Update => self.update(route, request, until).await,
             Verb::Delete => self.delete(route, request).await,
             _ => return self.read_here(route, request, context).await,
         };
@@ -237,14 +240,24 @@ impl Engine {
         }
     }
 
-    /// Runs a unary request under its deadline: the client's, but never longer than the limit.
+    /// When a unary request is to be finished that begins now, as monotonic time.
+    pub(crate) fn until(&self, context: &Context) -> Duration {
+        self.seams.clock.monotonic().saturating_add(self.time_for(context))
+    }
+
+    /// The client's deadline, but never longer than the limit.
+    fn time_for(&self, context: &Context) -> Duration {
+        let longest = self.limits.request_deadline;
+        context.deadline.map_or(longest, |deadline| deadline.min(longest))
+    }
+
+    /// Runs a unary request under its deadline.
     async fn within_deadline<T>(
         &self,
         context: &Context,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
-        let longest = self.limits.request_deadline;
-        let deadline = context.deadline.map_or(longest, |d| d.min(longest));
+        let deadline = self.time_for(context);
         let timer = self.seams.clock.sleep(deadline);
         tokio::select! {
             biased;

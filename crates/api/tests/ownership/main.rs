@@ -245,17 +245,17 @@ async fn creates_that_race_with_a_change_end_before_it_or_after_it() {
 async fn a_namesake_of_a_deleted_project_takes_over_only_what_is_empty() {
     let fleet = Fleet::new();
     fleet.project("p", "eu", &REGIONS).await.unwrap();
-    fleet.campaign("eu", "p", "c").await.unwrap();
+    fleet.note("eu", "p", "c").await.unwrap();
     let delete = json!({ "name": "projects/p" });
     fleet.call("eu", "iam.v1.ProjectService/DeleteProject", delete).await.unwrap();
     let refused = fleet.project("p", "us", &REGIONS).await.unwrap_err();
-    assert_eq!(obstacles(&refused), ["//devices.test/projects/p/campaigns/c"]);
+    assert_eq!(obstacles(&refused), ["//devices.test/projects/p/notes/c"]);
     fleet.project("p", "eu", &REGIONS).await.unwrap();
-    let delete = json!({ "name": "projects/p/campaigns/c" });
-    let delete = || fleet.call("eu", "devices.v1.CampaignService/DeleteCampaign", delete.clone());
+    let delete = json!({ "name": "projects/p/notes/c" });
+    let delete = || fleet.call("eu", "devices.v1.NoteService/DeleteNote", delete.clone());
     fleet.eventually(delete).await.unwrap();
     fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap();
-    fleet.eventually(|| fleet.campaign("eu", "p", "c2")).await.unwrap();
+    fleet.eventually(|| fleet.note("eu", "p", "c2")).await.unwrap();
 }
 
 #[tokio::test]
@@ -296,7 +296,12 @@ async fn who_owns_what_is_known_without_asking_once_the_watches_have_told() {
         assert!(tokio::time::Instant::now() < deadline, "policies are still read");
     }
     fleet.network.cut("eu");
-    fleet.campaign("ap", "p", "c").await.unwrap();
+    // Only what refers to something new asks where that is owned.
+    let campaign = json!({ "name": "projects/p/campaigns/ap", "title": "kept" });
+    let update = json!({ "campaign": campaign, "updateMask": "title" });
+    fleet.call("ap", "devices.v1.CampaignService/UpdateCampaign", update).await.unwrap();
+    let refused = fleet.campaign("ap", "p", "c").await.unwrap_err();
+    assert_eq!((refused.reason, &*refused.metadata["region"]), (Reason::Unavailable, "eu"));
 }
 
 #[tokio::test]

@@ -85,6 +85,15 @@ message Campaign {
   string title = 3;
 }
 
+message Note {
+  option (google.api.resource) = {
+    type: "devices.test/Note" pattern: "projects/{project}/notes/{note}"
+    singular: "note" plural: "notes"
+  };
+  string name = 1;
+  goten.types.Meta metadata = 2;
+}
+
 message Model {
   option (google.api.resource) = {
     type: "devices.test/Model" pattern: "models/{model}" singular: "model" plural: "models"
@@ -93,6 +102,15 @@ message Model {
   goten.types.Meta metadata = 2;
 }
 "#;
+
+/// Notes go their own ways: they are left behind when their project is deleted.
+const DEVICES_MANIFEST: &str = "\
+name: devices.test
+versions:
+  v1: { package: devices.v1, imports: { iam.test: v1 } }
+resources:
+  Note: { opt_outs: { constraints: true } }
+";
 
 pub fn registry() -> Arc<Registry> {
     let source = |yaml: &str, name: &str, text: &str| Source::Files {
@@ -105,11 +123,7 @@ pub fn registry() -> Arc<Registry> {
             "iam/v1/iam.proto",
             IAM_PROTO,
         ),
-        source(
-            "name: devices.test\nversions:\n  v1: { package: devices.v1, imports: { iam.test: v1 } }\n",
-            "devices/v1/devices.proto",
-            DEVICES_PROTO,
-        ),
+        source(DEVICES_MANIFEST, "devices/v1/devices.proto", DEVICES_PROTO),
         bowline_wire::meta::source(),
     ]);
     assert_eq!(loaded.registry.services.len(), SERVICES.len(), "{:#?}", loaded.diagnostics);
@@ -207,6 +221,11 @@ impl Fleet {
         let request =
             json!({ "parent": format!("projects/{project}"), "campaignId": id, "campaign": {} });
         self.call(at, "devices.v1.CampaignService/CreateCampaign", request).await
+    }
+
+    pub async fn note(&self, at: &str, project: &str, id: &str) -> Result<Value, Status> {
+        let request = json!({ "parent": format!("projects/{project}"), "noteId": id, "note": {} });
+        self.call(at, "devices.v1.NoteService/CreateNote", request).await
     }
 
     pub async fn device(

@@ -11,14 +11,14 @@
 pub mod meddler;
 pub mod regions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bowline_api::engine::explain::Explain;
 use bowline_api::engine::{Engine, Parts};
 use bowline_api::handler::{Context, Handler, Reply};
 use bowline_api::limits::Limits;
-use bowline_base::{Seams, Status};
+use bowline_base::{Code, Seams, Status};
 use bowline_schema::load::load;
 use bowline_schema::model::Registry;
 use bowline_schema::source::Source;
@@ -64,6 +64,8 @@ const MANIFEST: &str = "name: test.example.com\nversions:\n  v1: { package: exam
 /// An engine with one service in memory.
 pub struct World {
     pub engine: Arc<Engine>,
+    /// Projects that are there because something was saved below them; `None`: nobody asks for them.
+    projects: Option<tokio::sync::Mutex<BTreeSet<String>>>,
 }
 
 pub fn registry() -> Arc<Registry> {
@@ -94,11 +96,45 @@ impl World {
             routing: None,
             callers: None,
         };
-        Self { engine: Engine::start(parts).unwrap() }
+        Self::around(Engine::start(parts).unwrap())
+    }
+
+    pub fn around(engine: Arc<Engine>) -> Self {
+        Self { engine, projects: Some(tokio::sync::Mutex::default()) }
+    }
+
+    /// A world whose schema has no constraints, so that parents need not be there.
+    pub fn without_parents(engine: Arc<Engine>) -> Self {
+        Self { engine, projects: None }
+    }
+
+    /// Makes the project that an item is saved below: a parent has to be there.
+    async fn make_parent(&self, method: &str, request: &Value) {
+        let below = match method {
+            "ItemService/CreateItem" => request["parent"].as_str(),
+            "ItemService/UpdateItem" => request["item"]["name"].as_str(),
+            _ => None,
+        };
+        let mut parts = below.unwrap_or_default().split('/');
+        let (Some("projects"), Some(id)) = (parts.next(), parts.next()) else { return };
+        let create = format!("/{SERVICE}.ProjectService/CreateProject");
+        let is_known = self.engine.registry().methods.contains_key(&create);
+        let Some(projects) = self.projects.as_ref().filter(|_| is_known) else { return };
+        let mut projects = projects.lock().await;
+        if projects.insert(id.to_owned()) {
+            let request = serde_json::json!({ "projectId": id, "project": {} });
+            let (path, message) = self.request("ProjectService/CreateProject", request);
+            match self.engine.call_unary(&path, message, Context::default()).await {
+                // Another process may have made it.
+                Err(status) if status.code() != Code::AlreadyExists => panic!("{status}"),
+                _ => {}
+            }
+        }
     }
 
     /// `method` is `ItemService/CreateItem`; `request` is proto3 JSON.
     pub async fn call(&self, method: &str, request: Value) -> Result<Value, Status> {
+        self.make_parent(method, &request).await;
         let (path, message) = self.request(method, request);
         let answer = self.engine.call_unary(&path, message, Context::default()).await?;
         Ok(to_json(&answer))

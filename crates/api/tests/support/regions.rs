@@ -63,7 +63,15 @@ message Item {
 }
 "#;
 
-const MANIFEST: &str = "name: test.example.com\nversions:\n  v1: { package: example.test.v1 }\n";
+/// Without references: who owns what is made up here, and holders of policies are not there.
+const MANIFEST: &str = "\
+name: test.example.com
+versions:
+  v1: { package: example.test.v1 }
+resources:
+  Project: { opt_outs: { constraints: true } }
+  Item: { opt_outs: { constraints: true } }
+";
 
 pub fn registry() -> Arc<Registry> {
     let files = vec![("v1/test.proto".to_owned(), PROTO.to_owned())];
@@ -129,7 +137,7 @@ impl Regions {
             let engine = Engine::start(parts).unwrap();
             assert!(network.engine(region).set(engine.clone()).is_ok());
             backends.insert(region, backend);
-            worlds.insert(region, World { engine });
+            worlds.insert(region, World::without_parents(engine));
         }
         Self { worlds, backends, network, owners }
     }

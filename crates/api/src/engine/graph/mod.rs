@@ -3,14 +3,21 @@
 //! What is decided is in the crate `graph`; here are the effects. `peers` finds and asks other deployments,
 //! `inbound` changes what is kept about those who may refer to a resource. Methods of the mixin: `grants` for those who are
 //! about to refer to what is here, `questions` of those who own what is referred to from here, `referrers` and `shadows` for
-//! reading; `wire`, `relation` and `translate` are what these share.
+//! reading; `wire`, `relation` and `translate` are what these share. `save` settles the references of a save, with what
+//! `establish` is granted by others; `delete` is what deletions do, `control` what is left to be done after commits.
 
+pub(crate) mod control;
+pub(crate) mod delete;
+pub(crate) mod deletions;
+mod establish;
 mod grants;
 pub(crate) mod inbound;
 pub(crate) mod peers;
 mod questions;
 mod referrers;
+mod refused;
 mod relation;
+pub(crate) mod save;
 mod shadows;
 mod translate;
 pub(crate) mod unset;
