@@ -23,6 +23,9 @@ mod translate;
 pub(crate) mod unset;
 mod wire;
 
+#[cfg(test)]
+mod mixin_tests;
+
 use bowline_base::{Reason, Status, chain};
 use bowline_graph::Damaged;
 
