@@ -98,6 +98,9 @@ impl Engine {
             method::LIST_RESOURCE_SHADOWS => {
                 unary(self.list_resource_shadows(&read(request)?, context).await)
             }
+            method::WATCH_IMPORTED_SERVICE_DELETIONS => {
+                self.watch_deletions(&read(request)?, context)
+            }
             _ => {
                 let message = format!("{path} is not a method of this deployment");
                 Err(Status::new(Reason::MethodNotFound, message))

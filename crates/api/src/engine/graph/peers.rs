@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bowline_base::{Reason, Status};
 use bowline_graph::TargetName;
+use bowline_node::peers::unreachable;
 use bowline_node::{Answer, Call, DeploymentId};
 use bytes::Bytes;
+use futures::future::{Either, select};
 use prost::Message;
 
 use crate::engine::{Engine, shape_key_of};
@@ -86,7 +88,17 @@ impl Engine {
         };
         let message: Bytes = call.message;
         // Answering may ask again, so the future has no size of its own.
-        let answer = Box::pin(self.answer_mixin(&call.path, message, &context)).await?;
+        let answer = Box::pin(self.answer_mixin(&call.path, message, &context));
+        let answer = match call.deadline {
+            None => answer.await?,
+            Some(deadline) => match select(answer, self.seams.clock.sleep(deadline)).await {
+                Either::Left((answer, _)) => answer?,
+                Either::Right(_) => {
+                    let why = format!("no answer within {} ms", deadline.as_millis());
+                    return Err(unreachable(to, why));
+                }
+            },
+        };
         Ok(match answer {
             Reply::Unary(message) => Answer::Unary { message, headers: Vec::new() },
             Reply::Stream(messages) => Answer::Stream(messages),

@@ -96,3 +96,6 @@ impl Engine {
         boards.map(|deployment| (deployment.service.clone(), deployment.board.read())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,7 +343,7 @@ mod tests {
         ("0001/CONFIRM_BLOCKADES/07".into(), task::row(&task, 5))
     }
 
-    fn confirm_at(item: Item<Work>) -> Confirm {
+    fn confirm(item: Item<Work>) -> Confirm {
         match item.work {
             Work::Confirm(confirm) => *confirm,
             Work::Ask(_) => panic!("a confirmation was expected"),

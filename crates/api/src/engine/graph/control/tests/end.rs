@@ -1,0 +1,139 @@
+//! What follows from deletions, until nothing is left of them.
+
+use bowline_control::Status;
+use bowline_store::ring::Shards;
+use serde_json::json;
+
+use super::world::{BASE, SERVICES, USERS, World};
+
+#[tokio::test]
+async fn a_cascade_runs_through_three_services_and_leaves_nothing() {
+    let world = World::new();
+    world.node("n", json!({})).await.unwrap();
+    world.node("local", json!({ "cascade": "nodes/n" })).await.unwrap();
+    for at in 0..20 {
+        world.app(&format!("a{at}"), json!({ "cascade": "nodes/n" })).await.unwrap();
+        let widget = json!({ "cascade": format!("apps/a{at}") });
+        world.widget(&format!("w{at}"), widget).await.unwrap();
+    }
+    world.app("other", json!({})).await.unwrap();
+    world.delete("nodes/n").await.unwrap();
+    for at in 0..20 {
+        world.is_gone(&format!("apps/a{at}")).await;
+        world.is_gone(&format!("widgets/w{at}")).await;
+    }
+    world.is_gone("nodes/local").await;
+    world.is_finished().await;
+    assert!(world.get("apps/other").await.is_some());
+    // The name is free, and what follows from the old one does not touch the new one.
+    world.node("n", json!({})).await.unwrap();
+    world.app("new", json!({ "cascade": "nodes/n" })).await.unwrap();
+    world.is_finished().await;
+    assert!(world.get("apps/new").await.is_some());
+    for service in SERVICES {
+        let inbound =
+            world.tables(service).await.into_iter().filter(|t| t.kind.starts_with("~inbound"));
+        let mut left = 0;
+        for table in inbound {
+            left += world.rows(service, &table).await.len();
+        }
+        assert_eq!(left, usize::from(service == BASE), "{service}");
+    }
+}
+
+#[tokio::test]
+async fn unset_takes_out_what_is_gone_and_nothing_else() {
+    let world = World::new();
+    for node in ["n", "m"] {
+        world.node(node, json!({})).await.unwrap();
+    }
+    let app = json!({ "unset": ["nodes/n", "nodes/m"] });
+    for at in 0..300 {
+        world.app(&format!("a{at:03}"), app.clone()).await.unwrap();
+    }
+    world.delete("nodes/n").await.unwrap();
+    world.is_finished().await;
+    for at in [0, 150, 299] {
+        let app = world.get(&format!("apps/a{at:03}")).await.unwrap();
+        assert_eq!(app["unset"], json!(["nodes/m"]));
+    }
+    world.node("n", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_blocked_waits_is_told_and_goes_when_nothing_blocks_it_any_more() {
+    let world = World::new();
+    world.node("n", json!({})).await.unwrap();
+    world.node("m", json!({})).await.unwrap();
+    world.app("a", json!({ "cascade": "nodes/n" })).await.unwrap();
+    world.app("b", json!({ "cascade": "nodes/m" })).await.unwrap();
+    world.widget("w", json!({ "blocked": "apps/a" })).await.unwrap();
+    world.delete("nodes/n").await.unwrap();
+    world.tells("1 referrers stay: apps/a").await;
+    world.tells("users.test@ holds 1 references: apps/a").await;
+    // Others do not wait for it.
+    world.delete("nodes/m").await.unwrap();
+    world.is_gone("apps/b").await;
+    assert!(world.get("apps/a").await.is_some());
+    assert_eq!(world.unfinished(USERS).await, Vec::<String>::new());
+    assert!(world.node("n", json!({})).await.is_err(), "the name is taken until the end");
+    world.delete("widgets/w").await.unwrap();
+    world.is_gone("apps/a").await;
+    world.is_finished().await;
+    world.node("n", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_never_answers_does_not_stop_the_others() {
+    let world = World::new();
+    world.node("n", json!({})).await.unwrap();
+    world.app("a", json!({ "cascade": "nodes/n" })).await.unwrap();
+    world.widget("w", json!({ "node": "nodes/n" })).await.unwrap();
+    world.is_finished().await;
+    let users = &world.stores[USERS];
+    world.stores[BASE].mutes.set(users.clone()).unwrap();
+    world.delete("nodes/n").await.unwrap();
+    world.is_gone("widgets/w").await;
+    world.tells("owned_deleting users.test@ 0..1024: 1 pending").await;
+    assert_eq!(world.unfinished(BASE).await.len(), 2, "deletion and name stay");
+    // Its store speaks again: nothing rings for that.
+    users.speak();
+    world.is_gone("apps/a").await;
+    world.is_finished().await;
+}
+
+#[tokio::test]
+async fn processes_divide_the_work_and_one_that_leaves_is_replaced() {
+    let world = World::new();
+    for at in 0..30 {
+        world.node(&format!("n{at}"), json!({})).await.unwrap();
+        world.app(&format!("a{at}"), json!({ "cascade": format!("nodes/n{at}") })).await.unwrap();
+        world.widget(&format!("w{at}"), json!({ "blocked": format!("apps/a{at}") })).await.unwrap();
+    }
+    for at in 0..30 {
+        world.delete(&format!("nodes/n{at}")).await.unwrap();
+    }
+    let other = world.another();
+    let halves = || async {
+        let (one, two) = (parts(&world), parts(&other));
+        let all = [Shards::part(0, 2), Shards::part(1, 2)];
+        (all == [one?, two?] || all == [two?, one?]).then_some(())
+    };
+    let found = bowline_testkit::eventually("two halves", super::world::PATIENCE, halves).await;
+    assert!(found.is_ok(), "{}\n{}", world.status(), other.status());
+    // What was in the other's part is done by the one that is left.
+    other.engine.leave().await;
+    for at in 0..30 {
+        world.delete(&format!("widgets/w{at}")).await.unwrap();
+    }
+    for at in 0..30 {
+        world.is_gone(&format!("apps/a{at}")).await;
+    }
+    world.is_finished().await;
+}
+
+/// The part of the ring in which the process works at the ends of its deletions.
+fn parts(world: &World) -> Option<Shards> {
+    let deleting = |status: &Status| &*status.controller == "owned_deleting" && status.pending > 0;
+    world.deployment(BASE).board.read().into_iter().find(deleting).map(|status| status.shards)
+}
