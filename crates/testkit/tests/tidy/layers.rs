@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "bowline-sim",
     "bowline-bench",
     "bowline-corpus",
+    "bowline-model",
 ];
 
 /// Uses `base` alone, so that every crate can use it in its tests.
