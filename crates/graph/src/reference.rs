@@ -168,7 +168,9 @@ impl References {
         if let Some(field) = &self.parent
             && let Ok(parsed) = name::parse(&document.ty, document.name())
         {
-            found.extend(field.entry(&parsed.parent));
+            let parent = &*parsed.parent;
+            let plain = || without_region(parent, &document.ty.region_collection);
+            found.extend(field.entry(parent).or_else(|| field.entry(plain()?)));
         }
         found.into_iter().collect()
     }
@@ -215,6 +217,12 @@ impl Field {
         let (path, behaviour, is_sync) = (self.path.clone(), self.behaviour, self.is_sync);
         Some(Entry { path, target, behaviour, is_sync })
     }
+}
+
+/// The name above a region, which is a place and no resource: the parent of `projects/p/regions/r/devices/d` is `projects/p`.
+fn without_region<'n>(parent: &'n str, collection: &str) -> Option<&'n str> {
+    let (above, _region) = parent.rsplit_once('/')?;
+    above.strip_suffix(collection)?.strip_suffix('/')
 }
 
 fn parent(registry: &Registry, ty: &ResourceType) -> Option<Field> {

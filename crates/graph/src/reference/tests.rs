@@ -22,7 +22,11 @@ package devices.v1;
 import "google/api/resource.proto";
 import "bowline/annotations.proto";
 message Device {
-  option (google.api.resource) = { type: "devices.test/Device" pattern: "projects/{project}/devices/{device}" };
+  option (google.api.resource) = {
+    type: "devices.test/Device"
+    pattern: "projects/{project}/devices/{device}"
+    pattern: "projects/{project}/regions/{region}/devices/{device}"
+  };
   string name = 1;
   string model = 2 [(google.api.resource_reference).type = "devices.test/Model"];
   repeated string uplinks = 3 [
@@ -91,6 +95,12 @@ fn references_are_those_of_fields_and_the_parent() {
         r#"{"name": "projects/p/devices/d", "model": "models/m", "any": "//iam.test/projects/q",
             "uplinks": ["projects/p/devices/b", "//devices.test/projects/p/devices/a", "projects/p/devices/b"]}"#,
     ));
+}
+
+#[test]
+fn the_parent_of_what_is_in_a_region_is_above_the_region() {
+    expect![[r#""" Cascade iam.test/Project projects/p (v1)"#]]
+        .assert_eq(&held(r#"{"name": "projects/p/regions/eu/devices/d"}"#));
 }
 
 #[test]
