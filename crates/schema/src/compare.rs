@@ -6,24 +6,32 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::diagnostic::{Diagnostic, Place, code, sorted};
 use crate::model::{Method, ResourceType, Role, ServiceVersion};
+use crate::upgrade::{TypeRule, Upgrade};
 
 /// How deep fields are compared.
 const DEPTH_MAX: usize = 12;
 
-/// Compares two versions of one service, the older first.
-pub fn compare(older: &ServiceVersion, newer: &ServiceVersion) -> Vec<Diagnostic> {
+/// Compares two neighbouring versions of one service, the older first. What the upgrade says of types and names is no news.
+pub fn compare(
+    older: &ServiceVersion,
+    newer: &ServiceVersion,
+    upgrade: &Upgrade,
+) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for old in &older.types {
-        match newer.types.iter().find(|new| new.kind == old.kind) {
-            Some(new) => compare_types(old, new, &mut found),
+        match upgrade.of_older(&old.kind) {
+            Some(rule) => compare_types(rule, &mut found),
+            None if !upgrade.unsaid.contains(&old.kind) => {}
             None => {
                 let message = format!("version {} has no type \"{}\"", newer.version, old.kind);
                 let problem = Diagnostic::warning(code::DROPPED_TYPE, &place(old), message);
-                found.push(problem.help("say in the upgrade what its resources become"));
+                found.push(
+                    problem.help("say in the upgrade what it becomes, or that it is removed"),
+                );
             }
         }
     }
-    compare_methods(older, newer, &mut found);
+    compare_methods(older, newer, upgrade, &mut found);
     sorted(found)
 }
 
@@ -38,16 +46,14 @@ pub(crate) fn place(ty: &ResourceType) -> Place {
     }
 }
 
-fn compare_types(old: &ResourceType, new: &ResourceType, found: &mut Vec<Diagnostic>) {
-    for pattern in &old.patterns {
-        if new.patterns.iter().all(|other| other.shape() != pattern.shape()) {
-            let message = format!(
-                "\"{}\" has no pattern \"{}\" in version {}",
-                old.kind, pattern.text, new.version
-            );
-            let problem = Diagnostic::warning(code::BREAKING_CHANGE, &place(new), message);
-            found.push(problem.help("names of this form need a new one in the upgrade"));
-        }
+fn compare_types(rule: &TypeRule, found: &mut Vec<Diagnostic>) {
+    let (old, new) = (&*rule.older, &*rule.newer);
+    for text in &rule.removed {
+        let message = format!(
+            "names \"{text}\" of \"{}\" have no counterpart in version {}",
+            old.kind, new.version
+        );
+        found.push(Diagnostic::warning(code::BREAKING_CHANGE, &place(new), message));
     }
     let mut walk = Walk { old, new, above: Vec::new(), found };
     walk.messages(&old.message, &new.message, "");
@@ -126,14 +132,19 @@ fn type_of(field: &FieldDescriptor) -> String {
     }
 }
 
-fn compare_methods(older: &ServiceVersion, newer: &ServiceVersion, found: &mut Vec<Diagnostic>) {
+fn compare_methods(
+    older: &ServiceVersion,
+    newer: &ServiceVersion,
+    upgrade: &Upgrade,
+    found: &mut Vec<Diagnostic>,
+) {
     for old in &older.methods {
         // Standard methods of a dropped type are dropped with it; that has been said.
-        let dropped = |kind: &String| newer.types.iter().all(|ty| ty.kind != *kind);
+        let dropped = |kind: &String| upgrade.of_older(kind).is_none();
         if matches!(&old.role, Role::Standard(binding) if dropped(&binding.resource.kind)) {
             continue;
         }
-        if !newer.methods.iter().any(|new| same_method(old, new)) {
+        if !newer.methods.iter().any(|new| same_method(old, new, upgrade)) {
             let message =
                 format!("version {} has no method `{}`", newer.version, old.descriptor.name());
             let file = old.descriptor.parent_file().name().to_owned();
@@ -143,10 +154,11 @@ fn compare_methods(older: &ServiceVersion, newer: &ServiceVersion, found: &mut V
 }
 
 /// Methods correspond if they do the same to the same type, or have the same name.
-fn same_method(old: &Method, new: &Method) -> bool {
+fn same_method(old: &Method, new: &Method, upgrade: &Upgrade) -> bool {
+    let becomes = |kind: &str| upgrade.of_older(kind).map(|rule| rule.newer.kind.clone());
     match (&old.role, &new.role) {
         (Role::Standard(old), Role::Standard(new)) => {
-            old.verb == new.verb && old.resource.kind == new.resource.kind
+            old.verb == new.verb && becomes(&old.resource.kind).as_ref() == Some(&new.resource.kind)
         }
         _ => old.descriptor.name() == new.descriptor.name(),
     }

@@ -1,5 +1,7 @@
 //! A registry as text for people: `bowline schema show`.
 
+mod upgrade;
+
 use std::fmt::Write;
 
 use crate::model::{
@@ -7,7 +9,10 @@ use crate::model::{
     SyncType, Target,
 };
 
-/// Services, versions, types with patterns, parents and references, and methods with what they are bound to or why not.
+pub use upgrade::upgrade;
+
+/// Services, versions, types with patterns, parents and references, methods with what they are bound to or why not, and how versions
+/// follow from each other.
 ///
 /// The text ends with a line break, is the same for the same registry, and its lines can be searched: one fact each.
 pub fn show(registry: &Registry) -> String {
@@ -27,6 +32,11 @@ fn show_service(text: &mut String, service: &Service) {
     }
     for version in &service.versions {
         show_version(text, version);
+    }
+    for found in &service.upgrades {
+        for line in upgrade(found).lines() {
+            _ = writeln!(text, "  {line}");
+        }
     }
 }
 

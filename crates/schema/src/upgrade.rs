@@ -28,6 +28,8 @@ pub struct Upgrade {
     pub removed: Vec<String>,
     /// Kinds of the newer version whose resources have no name in the older.
     pub added: Vec<String>,
+    /// Those of `removed` that nothing was said about: the author may have forgotten them.
+    pub unsaid: Vec<String>,
     /// The file that says so; `None` if there is none, and everything goes by itself.
     pub declared_in: Option<String>,
 }

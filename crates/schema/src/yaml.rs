@@ -52,8 +52,7 @@ impl Text<'_> {
                 let hits = self.text[from..].match_indices(key).map(|(at, _)| from + at);
                 hits.filter(|at| self.is_key(*at, key))
             };
-            let at_top =
-                |at: &usize| from == 0 && self.text[..*at].chars().next_back() == Some('\n');
+            let at_top = |at: &usize| from == 0 && (*at == 0 || self.text[..*at].ends_with('\n'));
             let Some(at) = hits().find(at_top).or_else(|| hits().next()) else { break };
             found = Place::of_offset(self.file, self.text, at);
             from = at + key.len();

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use bowline_resource::convert;
 use bowline_schema::compare;
 use bowline_schema::diagnostic::{self, Severity};
 use bowline_schema::export;
-use bowline_schema::model::Registry;
+use bowline_schema::model::{Registry, Service};
 use bowline_schema::show;
 use bowline_schema::{Loaded, Source, load};
 
@@ -56,15 +57,20 @@ fn loaded(folders: &[PathBuf]) -> Result<Loaded, Error> {
 
 fn check(folders: &[PathBuf], strict: bool, out: &mut dyn Write) -> Result<(), Error> {
     let mut loaded = load(&folders.iter().map(|folder| source(folder)).collect::<Vec<_>>());
+    let mut rules = String::new();
     for service in &loaded.registry.services {
-        for pair in service.versions.windows(2) {
-            loaded.diagnostics.extend(compare::compare(&pair[0], &pair[1]));
+        for (pair, upgrade) in service.versions.windows(2).zip(&service.upgrades) {
+            loaded.diagnostics.extend(compare::compare(&pair[0], &pair[1], upgrade));
         }
+        let tried = convert::check::check(service);
+        loaded.diagnostics.extend(tried.problems);
+        rules.push_str(&name_rules(service, tried.names));
     }
     let (errors, warnings) = count(&loaded);
     if !loaded.diagnostics.is_empty() {
         write!(out, "{}", diagnostic::render(&loaded.diagnostics))?;
     }
+    write!(out, "{rules}")?;
     writeln!(out, "{}", summary(&loaded.registry))?;
     out.flush()?;
     if errors > 0 || (strict && warnings > 0) {
@@ -74,6 +80,15 @@ fn check(folders: &[PathBuf], strict: bool, out: &mut dyn Write) -> Result<(), E
         true => Err(Error::NoServices),
         false => Ok(()),
     }
+}
+
+/// How the versions of a service follow from each other, and how many names that was tried out with; nothing for one version.
+fn name_rules(service: &Service, tried: usize) -> String {
+    if service.upgrades.is_empty() {
+        return String::new();
+    }
+    let upgrades: String = service.upgrades.iter().map(|found| show::upgrade(found)).collect();
+    format!("service {}\n{upgrades}tried with {tried} names\n\n", service.name)
 }
 
 fn count(loaded: &Loaded) -> (usize, usize) {

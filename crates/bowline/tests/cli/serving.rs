@@ -120,6 +120,15 @@ fn the_schema_can_be_checked_shown_and_exported() {
 }
 
 #[test]
+fn checking_prints_how_versions_follow_from_each_other() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/versions");
+    let checked = run("", &["schema", "check", folder]).ok();
+    assert!(checked.contains("  type Key becomes CryptoKey\n"), "{checked}");
+    assert!(checked.contains("secrets/{secret} with region from control_region\n"), "{checked}");
+    assert!(checked.contains("\ntried with 2"), "{checked}");
+}
+
+#[test]
 fn the_fleet_example_starts_with_its_sample_data() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/fleet");
     let sample = format!("{root}/sample");

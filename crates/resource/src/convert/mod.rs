@@ -2,7 +2,9 @@
 //!
 //! A resource has one identity and, in each version, at most one name; [`NameRules`] tells it. What a name does not say comes from a
 //! [`Context`]; which of it was used is told, for the caller keeps it: it is fixed when the resource is created. How rules are read and
-//! checked is in the schema crate, how documents change is not here yet.
+//! checked is in the schema crate, how documents change is not here yet. [`check`] tries the rules out with made-up names.
+
+pub mod check;
 
 mod ask;
 mod step;

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use bowline_schema::model::ResourceType;
-use bowline_schema::pattern::Pattern;
 use bowline_schema::upgrade::{NameRule, TypeRule, Upgrade};
 
 use super::ask::Asking;

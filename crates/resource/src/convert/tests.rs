@@ -9,7 +9,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const V1ALPHA: &[(&str, &[&str])] = &[
+/// Types by singular, with their patterns.
+type Types = &'static [(&'static str, &'static [&'static str])];
+
+const V1ALPHA: Types = &[
     ("Secret", &["projects/{project}/secrets/{secret}"]),
     ("Role", &["roles/{role}"]),
     ("Descriptor", &["descriptors/{descriptor=**}"]),
@@ -21,7 +24,7 @@ const V1ALPHA: &[(&str, &[&str])] = &[
     ("Any", &["*"]),
 ];
 
-const V1BETA: &[(&str, &[&str])] = &[
+const V1BETA: Types = &[
     ("Secret", &["projects/{project}/regions/{region}/secrets/{secret}", "secrets/{secret}"]),
     ("Role", &["services/{service}/roles/{role}", "projects/{project}/roles/{role}"]),
     ("Descriptor", &["services/{service}/descriptors/{descriptor}"]),
@@ -33,7 +36,7 @@ const V1BETA: &[(&str, &[&str])] = &[
     ("Any", &["*"]),
 ];
 
-const V1: &[(&str, &[&str])] = &[
+const V1: Types = &[
     ("Secret", &["projects/{project}/regions/{region}/secrets/{secret}"]),
     ("Role", &["services/{service}/roles/{role}"]),
     ("Key", &["keys/{key}"]),
@@ -352,8 +355,7 @@ fn the_context_is_asked_once_for_a_question_and_only_if_needed() {
 
 /// Ids of which rules clash: with separators, with `/`, regions that are and are not the control region.
 const IDS: &[&str] = &["a", "e", "us", "eu", "a-b", "a~b", "a-b~c", "a~b-c", "things.test", "a/b"];
-const VERSIONS: [(&str, &[(&str, &[&str])]); 3] =
-    [("v1alpha", V1ALPHA), ("v1beta", V1BETA), ("v1", V1)];
+const VERSIONS: [(&str, Types); 3] = [("v1alpha", V1ALPHA), ("v1beta", V1BETA), ("v1", V1)];
 
 /// Every pattern of every type and version, as `(version, kind, pattern)`.
 fn forms() -> Vec<(&'static str, String, &'static str)> {
@@ -438,4 +440,79 @@ proptest! {
             let _ = THINGS.convert("v1alpha", "v1beta", &format!("things.test/{kind}"), &name, &home);
         }
     }
+}
+
+/// What trying out finds in a service of these two types `Item` with this upgrade.
+fn tried(older: &str, newer: &str, names: &str) -> String {
+    let manifest = "name: things.test\nversions:\n  v1: { package: things.v1 }\n  v2: { package: things.v2 }\n";
+    let file = |path: &str, text: String| (path.to_owned(), text);
+    let files = vec![
+        file("a.proto", proto("v1", &[("Item", &older.split(' ').collect::<Vec<_>>())])),
+        file("b.proto", proto("v2", &[("Item", &newer.split(' ').collect::<Vec<_>>())])),
+        file("upgrades/v1-v2.yaml", format!("types: {{ Item: {{ names: [ {names} ] }} }}\n")),
+    ];
+    let loaded = load(&[Source::Files { service_yaml: Some(manifest.to_owned()), files }]);
+    let found = diagnostic::render(&loaded.diagnostics);
+    let service = loaded.registry.service("things.test").unwrap_or_else(|| panic!("{found}"));
+    diagnostic::render(&check::check(service).problems)
+}
+
+#[test]
+fn rules_that_do_what_they_say_pass_the_trial() {
+    let tried = check::check(&THINGS.service);
+    assert_eq!(diagnostic::render(&tried.problems), "");
+    assert!(tried.names > 400, "{} names were tried", tried.names);
+}
+
+#[test]
+fn names_that_an_earlier_entry_takes_fail_the_trial() {
+    let entries = "{ from: 'items/{a}/{b}', to: 'lists/{a}/items/{b}' }, { from: 'items/x/{b}', to: 'items/{b}' }, { removed: 'items/{item=**}' }";
+    expect![[r#"
+        warning[BL088]: names "items/{b}" of "things.test/Item" in version v2 should have counterparts in version v1, and "items/item1" has none: what it would be called is not a name of the type, or leads back to another
+          --> upgrades/v1-v2.yaml
+          = help: let both patterns take the same ids, or give such names an entry of their own before the one that takes them
+
+        0 errors, 1 warning
+    "#]].assert_eq(&tried(
+        "items/{item=**}",
+        "lists/{list}/items/{item} items/{item}",
+        entries,
+    ));
+}
+
+#[test]
+fn ids_that_the_other_version_does_not_allow_fail_the_trial() {
+    let entries = "{ from: 'items/{item=**}', to: 'items/{item}' }";
+    expect![[r#"
+        warning[BL088]: names "items/{item=**}" of "things.test/Item" in version v1 should have counterparts in version v2, and "items/abc/def" has none: what it would be called is not a name of the type, or leads back to another
+          --> upgrades/v1-v2.yaml
+          = help: let both patterns take the same ids, or give such names an entry of their own before the one that takes them
+
+        0 errors, 1 warning
+    "#]].assert_eq(&tried("items/{item=**}", "items/{item}", entries));
+}
+
+#[test]
+fn the_example_in_two_versions_converts_and_shows_its_rules() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/versions");
+    let loaded = load(&[Source::Folder(folder.into())]);
+    assert_eq!(diagnostic::render(&loaded.diagnostics), "");
+    let service = loaded.registry.service("vault.example.com").unwrap();
+    let text = bowline_schema::show::upgrade(&service.upgrades[0]).replace(folder, "");
+    expect![[r#"
+        names from v1alpha2 to v1 (/upgrades/v1alpha2-v1.yaml)
+          same names Project
+          type Secret
+            projects/{project}/secrets/{secret} is projects/{project}/regions/{region}/secrets/{secret} with region from control_region
+          type Key becomes CryptoKey
+            projects/{project}/keys/{key} is projects/{project}/cryptoKeys/{key}
+          type Reader
+            readers/{reader} is apps/default/readers/{reader}
+          type Audit
+            audits/{app}/{audit} is apps/{app}/audits/{audit}
+          removed Draft
+          added App
+    "#]].assert_eq(&text);
+    let tried = check::check(service);
+    assert_eq!((diagnostic::render(&tried.problems), tried.names > 100), (String::new(), true));
 }

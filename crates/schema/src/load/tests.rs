@@ -740,15 +740,14 @@ fn comparing_versions_tells_what_breaks_and_what_is_dropped() {
     expect![[r#"
         warning[BL062]: version v2 has no type "d.example.com/Site"
           --> a.proto:5:1
-          = help: say in the upgrade what its resources become
-
-        warning[BL060]: "d.example.com/Device" has no pattern "devices/{device}" in version v2
-          --> b.proto:4:1
-          = help: names of this form need a new one in the upgrade
+          = help: say in the upgrade what it becomes, or that it is removed
 
         warning[BL060]: `spec.size` of "d.example.com/Device" was int32 and is string in version v2
           --> b.proto:4:1
           = help: use a new field, or say in the upgrade how values are converted
+
+        warning[BL060]: names "devices/{device}" of "d.example.com/Device" have no counterpart in version v2
+          --> b.proto:4:1
 
         warning[BL061]: "d.example.com/Device" has no field `spec.model` in version v2
           --> b.proto:4:1
@@ -756,7 +755,11 @@ fn comparing_versions_tells_what_breaks_and_what_is_dropped() {
 
         0 errors, 4 warnings
     "#]]
-    .assert_eq(&render(&crate::compare::compare(&service.versions[0], &service.versions[1])));
+    .assert_eq(&render(&crate::compare::compare(
+        &service.versions[0],
+        &service.versions[1],
+        &service.upgrades[0],
+    )));
 }
 
 #[test]

@@ -78,11 +78,18 @@ impl Builder<'_> {
         let types = pairs.iter().map(|pair| Arc::new(self.type_rule(pair, problems))).collect();
         let olds: BTreeSet<&str> = pairs.iter().map(|pair| pair.older.kind.as_str()).collect();
         let news: BTreeSet<&str> = pairs.iter().map(|pair| pair.newer.kind.as_str()).collect();
+        let removed = rest(self.older, &olds);
+        let said = |kind: &String| {
+            let said = self.file.map(|file| singulars(&file.removed)).unwrap_or_default();
+            find(self.older, kind.rsplit('/').next().unwrap_or(kind))
+                .is_some_and(|ty| said.contains(ty.singular.as_str()))
+        };
         Upgrade {
             older: self.older.version.clone(),
             newer: self.newer.version.clone(),
             types,
-            removed: rest(self.older, &olds),
+            unsaid: removed.iter().filter(|kind| !said(kind)).cloned().collect(),
+            removed,
             added: rest(self.newer, &news),
             declared_in: self.file.map(|file| file.file.clone()),
         }
@@ -107,8 +114,9 @@ impl Builder<'_> {
                 continue;
             }
             if let Some(other) = pairs.iter().find(|pair| pair.newer.kind == newer.kind) {
-                let place = [entry, other.entry].into_iter().flatten().map(|entry| &entry.place);
-                let place = place.cloned().next().unwrap_or_default();
+                let mut place =
+                    [entry, other.entry].into_iter().flatten().map(|entry| &entry.place);
+                let place = place.next().cloned().unwrap_or_default();
                 problems.push(two_types(&place, &other.older.singular, older, newer));
                 continue;
             }
