@@ -37,6 +37,8 @@ struct Owned {
     owner: Owner,
     /// What the ownership row said before anything was decided.
     claim: Option<Claim>,
+    /// Its policy holder is gone, so nobody says any more who owns it: see [`orphaned`].
+    is_orphaned: bool,
 }
 
 impl Engine {
@@ -56,7 +58,8 @@ impl Engine {
         self.guard_of(&route.deployment, &route.resource, name, save).await
     }
 
-    /// The same for a resource that no request is about.
+    /// The same for a resource that no request is about. One whose policy holder is gone can no longer be saved; without
+    /// `save` it is guarded all the same, so that it can follow its holder.
     ///
     /// # Errors
     /// As [`Engine::guard`].
@@ -82,9 +85,14 @@ impl Engine {
         rows.load().await.map_err(|error| errors::store(&error))?;
         // Before the owner is asked: what changes in between then fails the commit.
         let claim = rows.claim(&place);
-        let owner = routing.owners.owner(&ty.service, &place).await?;
+        let owner = routing.owners.owner(&ty.service, &place).await;
         check_one_holder([&place])?;
-        let owned = Owned { place, owner, claim };
+        let owned = match owner {
+            Err(gone) if gone.reason == Reason::ResourceNotFound && save.is_none() => {
+                orphaned(&routing.region, place, claim)
+            }
+            owner => Owned { place, owner: owner?, claim, is_orphaned: false },
+        };
         owned.check(routing, ty, name, save)?;
         Ok(Some(Guard { at: Some(owned) }))
     }
@@ -93,7 +101,11 @@ impl Engine {
     pub(crate) fn ownership_conditions(&self, guard: Option<&Guard>) -> Option<Condition> {
         let owned = guard?.at.as_ref()?;
         let region = &self.routing.as_ref()?.region;
-        Some(ownership::condition(&owned.place, region, owned.claim.as_ref()))
+        let (place, claim) = (&owned.place, owned.claim.as_ref());
+        Some(match owned.is_orphaned {
+            true => ownership::unchanged(place, claim),
+            false => ownership::condition(place, region, claim),
+        })
     }
 
     /// A commit was lost: what it had asked of others is given back, and the row of its place is read anew.
@@ -145,6 +157,19 @@ impl Guard {
     }
 }
 
+/// What is left at a place whose policy holder is gone: it belongs to whoever has it, unless its row names another. A place
+/// is given up only where nothing is left, and nobody can say anew who owns it before all that is below the former holder is
+/// gone; should it happen in spite of that, it changes the row, which therefore has to stay exactly as it is.
+fn orphaned(region: &Arc<str>, place: Place, claim: Option<Claim>) -> Owned {
+    let named = claim.as_ref().map(|claim| &claim.owner).filter(|owner| !owner.is_empty());
+    let owner = Owner {
+        region: named.unwrap_or(region).clone(),
+        epoch: claim.as_ref().map_or(ownership::FIRST_EPOCH, |claim| claim.epoch),
+        policy: Arc::default(),
+    };
+    Owned { place, owner, claim, is_orphaned: true }
+}
+
 impl Owned {
     fn check(
         &self,
@@ -154,6 +179,12 @@ impl Owned {
         save: Option<SaveKind>,
     ) -> Result<(), Status> {
         let is_made = save == Some(SaveKind::Create);
+        if self.is_orphaned {
+            return match self.owner.region == routing.region {
+                true => Ok(()),
+                false => Err(not_owned(ty, name, &self.owner)),
+            };
+        }
         let is_nobodys = self.claim.as_ref().is_some_and(|claim| claim.owner.is_empty());
         if (is_made || is_nobodys) && !self.owner.is_allowed() {
             return Err(region_not_allowed(ty, name, &self.owner, &self.place));
