@@ -12,7 +12,7 @@ use bowline_wire::bowline::mixin::v1::{Behaviour, ListReferrersRequest, ListRefe
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::gather::Gathered;
+use super::gather::{Gathered, Identified};
 use super::{Asking, Wish};
 use crate::engine::{Engine, errors};
 
@@ -30,10 +30,12 @@ impl Engine {
         let guard = self.guard_of(wish.deployment, wish.shape, wish.name, None).await?;
         let found = wish.deployment.backend.get(&wish.key()).await;
         let (row, position) = found.map_err(|error| errors::store(&error))?;
-        let Some(row) = row else { return self.absent(wish).await };
+        let Some(row) = row else {
+            return self.absent(wish).await.map(Option::unwrap_or_default);
+        };
         wish.check(&row)?;
         let mut gathered = Gathered::alone(self.no_facts(wish, position), position);
-        gathered.doom(self, wish, (wish.shape, wish.key(), &row), guard).await?;
+        gathered.doom(self, wish, (wish.shape, Identified::of(wish.key(), &row)), guard).await?;
         self.gather(wish, &mut gathered, &Asking::new()).await?;
         match plan(&gathered.facts) {
             Plan::Blocked(blocked) => Err(self.blocked(wish, &gathered, blocked).await),

@@ -12,7 +12,9 @@ use bowline_graph::index::{self, Rule};
 use bowline_graph::plan_delete::{COUNTED_MAX, Doomed, Facts, Referrer, TOGETHER_MAX, Unset};
 use bowline_graph::reference::PARENT;
 use bowline_graph::{Held, Inbound, TargetName};
-use bowline_store::{Condition, Hit, Key, Position, Row, Snapshot, Write};
+use bowline_store::{
+    Condition, Hit, IndexCursor, Key, Position, Row, RowId, Snapshot, Version, Write,
+};
 
 use super::{Asking, Wish, fresh_epoch, inbound_key};
 use crate::engine::graph::damaged;
@@ -22,6 +24,8 @@ use crate::engine::{Engine, errors};
 
 /// Entries of the index that are read of those that block: one more than are counted.
 const BLOCKERS_READ: usize = COUNTED_MAX as usize + 1;
+/// Rows that are in memory at once, of those that are only looked at.
+const PAGE: usize = 128;
 
 /// The facts, and what their commit needs besides.
 pub(super) struct Gathered {
@@ -41,7 +45,30 @@ struct Found {
     /// What loses references, with the targets that it loses.
     unsets: BTreeMap<Key, (Row, Vec<TargetName>)>,
     /// What goes too, and is yet to be looked at.
-    next: Vec<(Arc<Shape>, Key, Row)>,
+    next: Vec<(Arc<Shape>, Identified)>,
+}
+
+/// A row without what is in it.
+pub(super) struct Identified {
+    pub(super) key: Key,
+    pub(super) version: Version,
+    pub(super) uid: RowId,
+}
+
+impl Identified {
+    pub(super) fn of(key: Key, row: &Row) -> Self {
+        Self { key, version: row.version, uid: row.id }
+    }
+}
+
+/// Something that refers to one of the doomed.
+struct Seen {
+    referrer: Referrer,
+    /// Its reference is to this very target, and not to a namesake.
+    is_same: bool,
+    row: Identified,
+    /// All of it, of those that may lose references.
+    whole: Option<Row>,
 }
 
 impl Found {
@@ -62,12 +89,12 @@ impl Gathered {
         &mut self,
         engine: &Engine,
         wish: &Wish<'_>,
-        (shape, key, row): (&Shape, Key, &Row),
+        (shape, row): (&Shape, Identified),
         guard: Option<Guard>,
     ) -> Result<(), Status> {
-        let left = engine.leave_behind(wish.deployment, shape, &key.name).await?;
+        let left = engine.leave_behind(wish.deployment, shape, &row.key.name).await?;
         let fresh = fresh_epoch(guard.as_ref(), self.position);
-        self.facts.doomed.push(engine.doomed(shape, key, row, fresh).await?);
+        self.facts.doomed.push(engine.doomed(shape, row, fresh).await?);
         self.require(engine, guard);
         if let Some((condition, write)) = left {
             self.conditions.push(condition);
@@ -127,8 +154,8 @@ impl Engine {
         let mut snapshot = snapshot_of(wish).await?;
         for at in level {
             read_inbound(&mut gathered.facts.doomed[at], asking, snapshot.as_mut()).await?;
-            for hit in read_referrers(&mut gathered.facts, at, snapshot.as_mut()).await? {
-                sort(wish, &mut gathered.facts.doomed[at], found, hit);
+            for seen in read_referrers(&mut gathered.facts, at, snapshot.as_mut()).await? {
+                sort(wish, &mut gathered.facts.doomed[at], found, seen);
             }
         }
         Ok(())
@@ -140,13 +167,13 @@ impl Engine {
         wish: &Wish<'_>,
         gathered: &mut Gathered,
         found: &mut Found,
-        (shape, key, row): (Arc<Shape>, Key, Row),
+        (shape, row): (Arc<Shape>, Identified),
     ) -> Result<(), Status> {
-        match self.guard_of(wish.deployment, &shape, &key.name, None).await {
-            Ok(guard) => gathered.doom(self, wish, (&shape, key, &row), guard).await,
+        match self.guard_of(wish.deployment, &shape, &row.key.name, None).await {
+            Ok(guard) => gathered.doom(self, wish, (&shape, row), guard).await,
             Err(status) => {
-                tracing::debug!(%status, name = %key.name, "is left for later");
-                found.doomed.remove(&key);
+                tracing::debug!(%status, name = %row.key.name, "is left for later");
+                found.doomed.remove(&row.key);
                 Ok(())
             }
         }
@@ -177,25 +204,23 @@ async fn snapshot_of(wish: &Wish<'_>) -> Result<Box<dyn Snapshot>, Status> {
 }
 
 /// What becomes of something that refers to one of the doomed: it goes too, loses its reference, or stands in the way.
-fn sort(wish: &Wish<'_>, target: &mut Doomed, found: &mut Found, hit: Hit) {
-    let referrer = referrer(target, &hit);
-    let is_same = index::read(&hit.value).is_some_and(|(_, uid)| uid == target.uid);
+fn sort(wish: &Wish<'_>, target: &mut Doomed, found: &mut Found, seen: Seen) {
+    let Seen { referrer, is_same, row, whole } = seen;
     let is_child = referrer.paths.iter().any(|path| path == PARENT);
     let goes = referrer.rule == Rule::CascadeSync
         || (referrer.rule == Rule::Block && wish.force && is_child);
-    let is_unset = referrer.rule == Rule::UnsetSync;
     target.referrers.push(referrer);
-    let has_room = found.unsets.contains_key(&hit.key) || found.has_room();
-    if !is_same || found.doomed.contains(&hit.key) || !has_room {
+    let has_room = found.unsets.contains_key(&row.key) || found.has_room();
+    if !is_same || found.doomed.contains(&row.key) || !has_room {
         return;
     }
     if goes {
-        let Some(shape) = wish.deployment.shapes.get(&hit.key.table) else { return };
-        found.unsets.remove(&hit.key);
-        found.doomed.insert(hit.key.clone());
-        found.next.push((shape.clone(), hit.key, hit.row));
-    } else if is_unset {
-        let unset = found.unsets.entry(hit.key).or_insert((hit.row, Vec::new()));
+        let Some(shape) = wish.deployment.shapes.get(&row.key.table) else { return };
+        found.unsets.remove(&row.key);
+        found.doomed.insert(row.key.clone());
+        found.next.push((shape.clone(), row));
+    } else if let Some(whole) = whole {
+        let unset = found.unsets.entry(row.key).or_insert((whole, Vec::new()));
         unset.1.extend(target.names.iter().cloned());
     }
 }
@@ -220,21 +245,21 @@ async fn read_referrers(
     facts: &mut Facts,
     at: usize,
     snapshot: &mut dyn Snapshot,
-) -> Result<Vec<Hit>, Status> {
+) -> Result<Vec<Seen>, Status> {
     let mut all = Vec::new();
     for (rule, limit) in [
         (Rule::Block, BLOCKERS_READ),
         (Rule::CascadeSync, TOGETHER_MAX),
         (Rule::UnsetSync, TOGETHER_MAX),
     ] {
-        let hits = read_by(facts, at, rule, limit, snapshot).await?;
-        let is_cut = hits.len() == limit;
+        let seen = read_by(facts, at, rule, limit, snapshot).await?;
+        let is_cut = seen.len() == limit;
         let doomed = &mut facts.doomed[at];
         match rule {
             Rule::Block => doomed.has_more_blockers = is_cut,
             _ => doomed.has_more |= is_cut,
         }
-        all.extend(hits);
+        all.extend(seen);
     }
     Ok(all)
 }
@@ -249,8 +274,8 @@ async fn look_for_later(
     for rule in [Rule::CascadeAsync, Rule::UnsetAsync] {
         // One more than may go is enough to find one that does not.
         let limit = found.doomed.len() + 1;
-        let hits = read_by(facts, at, rule, limit, snapshot).await?;
-        facts.doomed[at].has_more |= hits.iter().any(|hit| !found.doomed.contains(&hit.key));
+        let seen = read_by(facts, at, rule, limit, snapshot).await?;
+        facts.doomed[at].has_more |= seen.iter().any(|seen| !found.doomed.contains(&seen.row.key));
     }
     Ok(())
 }
@@ -261,24 +286,41 @@ async fn read_by(
     rule: Rule,
     limit: usize,
     snapshot: &mut dyn Snapshot,
-) -> Result<Vec<Hit>, Status> {
+) -> Result<Vec<Seen>, Status> {
+    let target = &facts.doomed[at];
     let mut all = Vec::new();
-    for range in facts.doomed[at].ranges_of(&facts.spaces, rule) {
-        let left = limit - all.len();
-        if left > 0 {
-            let hits = snapshot.scan_index(&range, None, left, false).await;
-            all.extend(hits.map_err(|error| errors::store(&error))?);
+    for range in target.ranges_of(&facts.spaces, rule) {
+        let mut after: Option<IndexCursor> = None;
+        while all.len() < limit {
+            let page = PAGE.min(limit - all.len());
+            let hits = snapshot.scan_index(&range, after.as_ref(), page, false).await;
+            let hits = hits.map_err(|error| errors::store(&error))?;
+            let is_end = hits.len() < page;
+            after = hits.last().map(cursor);
+            all.extend(hits.into_iter().map(|hit| seen(target, rule, hit)));
+            if is_end {
+                break;
+            }
         }
     }
     Ok(all)
 }
 
-fn referrer(target: &Doomed, hit: &Hit) -> Referrer {
-    let rule = index::read(&hit.value).map_or(Rule::Block, |(rule, _)| rule);
+fn cursor(hit: &Hit) -> IndexCursor {
+    let (kind, name) = (hit.key.table.kind.clone(), hit.key.name.clone());
+    IndexCursor { value: hit.value.clone(), kind, name }
+}
+
+fn seen(target: &Doomed, rule: Rule, hit: Hit) -> Seen {
     let held = aside_of(&hit.row).references;
     let is_it = |held: &&Held| {
         target.names.contains(&held.target) && Rule::of(held.behaviour, held.is_sync) == rule
     };
     let paths = held.iter().filter(is_it).map(|held| held.path.clone()).collect();
-    Referrer { key: hit.key.clone(), paths, rule }
+    Seen {
+        referrer: Referrer { key: hit.key.clone(), paths, rule },
+        is_same: index::read(&hit.value).is_some_and(|(_, uid)| uid == target.uid),
+        row: Identified::of(hit.key, &hit.row),
+        whole: (rule == Rule::UnsetSync).then_some(hit.row),
+    }
 }

@@ -29,7 +29,7 @@ use crate::engine::save::etag_matches;
 use crate::engine::select::decode;
 use crate::engine::shape::Shape;
 use crate::engine::{Deployment, Engine, Route, errors, respond};
-use gather::Gathered;
+use gather::{Gathered, Identified};
 use rule::Cause;
 
 /// A deletion that somebody wants.
@@ -61,6 +61,8 @@ pub(crate) struct Asked<'w> {
 /// How one attempt ended.
 enum Step {
     Done(Bytes),
+    /// By rule, and the reason is gone: nothing has happened.
+    Unfounded,
     /// Its sources are to be asked first.
     Ask(Box<Gathered>, Vec<Attempt>),
     /// Something changed meanwhile.
@@ -84,21 +86,21 @@ impl<'w> Wish<'w> {
         self.shape.key(self.name)
     }
 
-    /// Whether the row is one that is to be deleted.
+    /// Whether there still is a reason to delete what is in the row.
     ///
     /// # Errors
-    /// `CONFLICT` for another etag; `RESOURCE_NOT_FOUND` if the reason to delete it by rule is gone.
-    fn check(&self, row: &Row) -> Result<(), Status> {
+    /// `CONFLICT` for another etag.
+    fn check(&self, row: &Row) -> Result<bool, Status> {
         let ty = &self.shape.ty;
         match &self.why {
             Why::Asked(Asked { etag, .. }) if !etag.is_empty() => {
                 match etag_matches(&decode(ty, self.name, row)?, etag) {
-                    true => Ok(()),
+                    true => Ok(true),
                     false => Err(errors::conflict(ty, self.name, "has another etag now")),
                 }
             }
-            Why::Rule(cause) if !cause.holds(row) => Err(errors::not_found(ty, self.name)),
-            Why::Asked(_) | Why::Rule(_) => Ok(()),
+            Why::Asked(_) => Ok(true),
+            Why::Rule(cause) => Ok(cause.holds(row)),
         }
     }
 
@@ -123,7 +125,8 @@ impl<'w> Wish<'w> {
 }
 
 impl Engine {
-    /// Deletes a resource, and what goes with it in the same commit. Answers what the request's method answers.
+    /// Deletes a resource, and what goes with it in the same commit. Answers what the request's method answers; `None` if it
+    /// was to be deleted by a rule whose reason is gone.
     ///
     /// # Errors
     /// `RESOURCE_NOT_FOUND`, also for what is being deleted already; `DELETION_BLOCKED` naming what blocks; `UNAVAILABLE`
@@ -131,12 +134,13 @@ impl Engine {
     pub(crate) async fn carry_out_deletion(
         self: &Arc<Self>,
         wish: &Wish<'_>,
-    ) -> Result<Bytes, Status> {
+    ) -> Result<Option<Bytes>, Status> {
         let mut asking = Asking::new();
         let mut holding_off = Vec::new();
         for attempt in 0..self.limits.write_attempts_max {
             match self.try_deletion(wish, &asking, attempt == 0).await? {
-                Step::Done(answer) => return Ok(answer),
+                Step::Done(answer) => return Ok(Some(answer)),
+                Step::Unfounded => return Ok(None),
                 Step::Again => {}
                 Step::Ask(gathered, attempts) => {
                     // Ours of the attempt before would make us wait for ourselves.
@@ -163,13 +167,16 @@ impl Engine {
         let found = wish.deployment.backend.get(&wish.key()).await;
         let (row, position) = found.map_err(|error| errors::store(&error))?;
         let Some(row) = row else {
-            return self.absent(wish).await.map(Step::Done);
+            let answer = self.absent(wish).await?;
+            return Ok(answer.map_or(Step::Unfounded, Step::Done));
         };
-        wish.check(&row)?;
+        if !wish.check(&row)? {
+            return Ok(Step::Unfounded);
+        }
         let answer = wish.answer(self, &row);
         let facts = self.no_facts(wish, position);
         let mut gathered = Gathered::alone(facts, position);
-        gathered.doom(self, wish, (wish.shape, wish.key(), &row), guard).await?;
+        gathered.doom(self, wish, (wish.shape, Identified::of(wish.key(), &row)), guard).await?;
         if !is_first {
             self.gather(wish, &mut gathered, asking).await?;
         }
@@ -190,18 +197,18 @@ impl Engine {
         }
     }
 
-    /// What deleting comes to where there is nothing.
-    async fn absent(&self, wish: &Wish<'_>) -> Result<Bytes, Status> {
+    /// What deleting comes to where there is nothing; `None` by rule.
+    async fn absent(&self, wish: &Wish<'_>) -> Result<Option<Bytes>, Status> {
         let ty = &wish.shape.ty;
         let Why::Asked(Asked { route, request, idempotent, .. }) = &wish.why else {
-            return Err(errors::not_found(ty, wish.name));
+            return Ok(None);
         };
         // It may be gone because this very request was carried out meanwhile, by another call.
         if let Some(answer) = self.answer_before(route, idempotent.as_ref()).await? {
-            return Ok(answer);
+            return Ok(Some(answer));
         }
         if request.flag(&request.fields.allow_missing) {
-            return Ok(respond::written(&route.binding.response, ty, None, &self.seams));
+            return Ok(Some(respond::written(&route.binding.response, ty, None, &self.seams)));
         }
         Err(errors::not_found(ty, wish.name))
     }
@@ -242,18 +249,13 @@ impl Engine {
     }
 
     /// A resource that is to go, as far as its row tells.
-    async fn doomed(
-        &self,
-        shape: &Shape,
-        key: Key,
-        row: &Row,
-        fresh: Epoch,
-    ) -> Result<Doomed, Status> {
+    async fn doomed(&self, shape: &Shape, row: Identified, fresh: Epoch) -> Result<Doomed, Status> {
+        let Identified { key, version, uid } = row;
         let name = name_of(&key);
         let names = if shape.has_shadows() { self.stored_names(&name).await? } else { Vec::new() };
         Ok(Doomed {
-            version: row.version,
-            uid: row.id,
+            version,
+            uid,
             names,
             name,
             key,

@@ -86,8 +86,8 @@ impl Engine {
     ) -> Result<ByRule, Status> {
         let wish = Wish::by_rule(deployment, shape, name, cause);
         match self.carry_out_deletion(&wish).await {
-            Ok(_) => Ok(ByRule::Deleted),
-            Err(status) if status.reason == Reason::ResourceNotFound => Ok(ByRule::Unfounded),
+            Ok(Some(_)) => Ok(ByRule::Deleted),
+            Ok(None) => Ok(ByRule::Unfounded),
             Err(status) if status.reason == Reason::DeletionBlocked => Ok(ByRule::Blocked(status)),
             Err(status) => Err(status),
         }
