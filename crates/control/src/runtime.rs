@@ -28,6 +28,8 @@ const IDLE_PERIOD: Duration = Duration::from_secs(30);
 const GATHER: Duration = Duration::from_millis(10);
 /// Shortest wait between two looks that nobody rang for.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Longest pause after a look that took long.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Longest work at one batch; then it is given up, as if the process had died there.
 const WORK_MAX: Duration = Duration::from_secs(120);
 
@@ -92,13 +94,16 @@ struct Running<C: Controller> {
     parts: Parts,
     agenda: Agenda<C::Work>,
     at_work: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// What the last look took.
+    took: Duration,
 }
 
 /// Runs a controller until its bell closes, its lease ends, or it says that it is over.
 pub async fn run<C: Controller>(controller: Arc<C>, parts: Parts) {
     let name = controller.name().into();
     let (agenda, at_work) = (Agenda::default(), FuturesUnordered::new());
-    let mut running = Running { controller, name, parts, agenda, at_work };
+    let took = Duration::ZERO;
+    let mut running = Running { controller, name, parts, agenda, at_work, took };
     // `Err` is the way out.
     while running.round().await.is_ok() {}
 }
@@ -136,6 +141,7 @@ impl<C: Controller> Running<C> {
                 PENDING_PERIOD
             }
         };
+        self.took = self.parts.seams.clock.monotonic().saturating_sub(now);
         for (queue, items) in self.agenda.take(now) {
             self.start(queue, items);
         }
@@ -187,13 +193,18 @@ impl<C: Controller> Running<C> {
                 () = timer => return Ok(()),
             }
         };
-        match ended {
-            Some(ended) => self.finish_all(ended),
-            None => {
-                self.parts.seams.clock.sleep(GATHER).await;
-                Ok(())
+        let pause = match ended {
+            Some(ended) => {
+                self.finish_all(ended)?;
+                self.took
             }
+            None => self.took.max(GATHER),
+        };
+        // Where there is much to look at, looking is no more than half of what is done.
+        if pause > Duration::ZERO {
+            self.parts.seams.clock.sleep(pause.min(LOOK_PAUSE_MAX)).await;
         }
+        Ok(())
     }
 
     /// Takes note of a batch that came to its end, and of all others that have meanwhile.
