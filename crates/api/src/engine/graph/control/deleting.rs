@@ -160,7 +160,7 @@ fn read(deployment: &Deployment, kind: &Arc<str>, (name, row): NamedRow) -> Opti
         name.kind == *kind
             && deployment.shapes.contains_key(&layout::resources(&name.version, &name.kind))
     };
-    let target = gone.names.iter().find(is_stored).or(gone.names.first())?.clone();
+    let target = gone.names.iter().find(is_stored).or_else(|| gone.names.first())?.clone();
     Some(Deletion {
         key: Key { table: deletion::table(kind), name },
         version: row.version,

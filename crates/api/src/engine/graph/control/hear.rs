@@ -28,6 +28,8 @@ use crate::engine::{Deployment, Engine};
 
 /// A stream on which nothing came for so long is given up.
 const SILENCE_MAX: Duration = PROGRESS_PERIOD.saturating_mul(3);
+/// Longest wait before a stream is opened again: a deployment that is back is to be heard soon.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// After this long a stream is begun anew from the start, so that nothing is missed for ever.
 const LIFE: Duration = Duration::from_secs(1_800);
 /// Deletions of one deployment that are kept; those beyond are heard again later.
@@ -209,7 +211,7 @@ impl Ear {
             let mut jitter = [0_u8; 1];
             self.seams.random.fill(&mut jitter);
             retry = retry.after(now, jitter[0]);
-            self.seams.clock.sleep(retry.due.saturating_sub(now)).await;
+            self.seams.clock.sleep(retry.due.saturating_sub(now).min(WAIT_MAX)).await;
         }
     }
 

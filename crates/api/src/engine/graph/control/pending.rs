@@ -22,6 +22,10 @@ use super::{ANSWER_MAX, Here, PAGE};
 use crate::engine::graph::damaged;
 use crate::engine::{Deployment, Engine, errors};
 
+/// A task that is younger is not changed because it failed.
+const NOTED_AFTER_MILLIS: i64 = 60_000;
+/// Longest text of an error that is kept in a task.
+const ERROR_CHARS_MAX: usize = 500;
 /// Blockades in one message.
 const BLOCKADES_MAX: usize = 1_000;
 
@@ -79,7 +83,10 @@ impl Controller for Pending {
             }
         }
         tracing::debug!(%queue, confirms = confirms.len(), expired = expired.len(), "pending");
-        engine.confirm_at(&self.0.me, &deployment, confirms).await?;
+        if let Err(status) = engine.confirm_at(&self.0.me, &deployment, &confirms).await {
+            engine.note_failure(&deployment, &confirms, &status).await?;
+            return Err(status.into());
+        }
         Ok(engine.ask_expired(&self.0.me, &deployment, expired).await?)
     }
 }
@@ -192,7 +199,7 @@ impl Engine {
         self: &Arc<Self>,
         me: &DeploymentId,
         deployment: &Arc<Deployment>,
-        confirms: Vec<Confirm>,
+        confirms: &[Confirm],
     ) -> Result<(), Status> {
         let Some(to) = confirms.first().map(|confirm| confirm.to.clone()) else { return Ok(()) };
         let blockades: Vec<_> = confirms.iter().flat_map(Confirm::blockades).collect();
@@ -201,8 +208,21 @@ impl Engine {
             let path = method::CONFIRM_BLOCKADES;
             let _: wire::BlockadesResponse = self.ask(me, &to, path, &request, ANSWER_MAX).await?;
         }
-        let pieces: Vec<_> = confirms.into_iter().map(Confirm::done).collect();
+        let pieces: Vec<_> = confirms.iter().map(Confirm::done).collect();
         // A task that somebody else has changed is found again, and confirming twice does nothing.
+        self.commit_pieces(deployment, &pieces).await?;
+        Ok(())
+    }
+
+    /// Writes into tasks that they failed, as seldom as their age doubles, so that those who read rows see it too.
+    async fn note_failure(
+        &self,
+        deployment: &Deployment,
+        confirms: &[Confirm],
+        why: &Status,
+    ) -> Result<(), Status> {
+        let now = self.seams.clock.now().as_millisecond();
+        let pieces: Vec<_> = confirms.iter().filter_map(|c| c.failed(now, &why.message)).collect();
         self.commit_pieces(deployment, &pieces).await?;
         Ok(())
     }
@@ -305,16 +325,33 @@ impl Confirm {
     }
 
     /// The task without what was told; nothing of it if that was all.
-    fn done(self) -> Piece {
-        let (left, _): (Vec<_>, Vec<_>) =
-            self.task.confirmations.iter().cloned().partition(|one| !self.is_told(one));
-        let Self { key, version, mut task, .. } = self;
-        task.confirmations = left;
-        let conditions = vec![Condition::RowAt { key: key.clone(), version }];
-        let write = match task.confirmations.is_empty() {
-            true => Write::Remove { key },
-            false => Write::put(key, task::row(&task, version + 1)),
-        };
+    fn done(&self) -> Piece {
+        let mut task = self.task.clone();
+        task.confirmations.retain(|one| !self.is_told(one));
+        match task.confirmations.is_empty() {
+            true => self.piece(Write::Remove { key: self.key.clone() }),
+            false => self.put(&task),
+        }
+    }
+
+    /// The task with one more attempt, if that is to be written.
+    fn failed(&self, now_millis: i64, why: &str) -> Option<Piece> {
+        let age = now_millis.saturating_sub(self.task.create_millis);
+        if age < NOTED_AFTER_MILLIS.saturating_mul(2_i64.saturating_pow(self.task.attempts)) {
+            return None;
+        }
+        let mut task = self.task.clone();
+        task.attempts = task.attempts.saturating_add(1);
+        task.last_error = why.chars().take(ERROR_CHARS_MAX).collect();
+        Some(self.put(&task))
+    }
+
+    fn put(&self, task: &stored::Task) -> Piece {
+        self.piece(Write::put(self.key.clone(), task::row(task, self.version + 1)))
+    }
+
+    fn piece(&self, write: Write) -> Piece {
+        let conditions = vec![Condition::RowAt { key: self.key.clone(), version: self.version }];
         Piece { conditions, writes: vec![write], guard: None }
     }
 }
@@ -364,6 +401,23 @@ mod tests {
         let us = confirm(rest.remove(0));
         assert!(rest.is_empty() && *us.to.region == *"us");
         assert!(matches!(&us.done().writes[..], [Write::Remove { .. }]));
+    }
+
+    #[test]
+    fn failures_are_noted_as_seldom_as_the_age_doubles() {
+        let mut row = task(&["eu"]);
+        let mut noted = Vec::new();
+        for minute in 0..40 {
+            let eu = confirm(confirms(&row).remove(0));
+            if let Some(piece) = eu.failed(minute * 60_000, "no answer") {
+                let [Write::Put { row: put, .. }] = &piece.writes[..] else { panic!() };
+                row.1 = put.clone();
+                noted.push(minute);
+            }
+        }
+        assert_eq!(noted, [1, 2, 4, 8, 16, 32]);
+        let task = task::of_row(&row.1).unwrap();
+        assert_eq!((task.attempts, task.last_error.as_str()), (6, "no answer"));
     }
 
     #[test]

@@ -65,9 +65,10 @@ impl Controller for Subscribed {
         let mut worked = Worked::new();
         for Item { id, work: Work { from, gone }, .. } in items {
             let fate = engine.follow_deletion(&deployment, &gone).await?;
-            // What was not seen on the way, because it changed meanwhile, is still there.
             let fate = match fate {
-                Fate::Done if engine.is_referred_to(&deployment, &gone).await? => Fate::Again,
+                Fate::Done if engine.is_referred_to(&deployment, &gone).await? => {
+                    Fate::Waits("what refers to it changed meanwhile".to_owned())
+                }
                 fate => fate,
             };
             if fate == Fate::Done {

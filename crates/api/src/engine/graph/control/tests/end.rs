@@ -1,7 +1,10 @@
 //! What follows from deletions, until nothing is left of them.
 
 use bowline_control::Status;
+use bowline_graph::deletion;
 use bowline_store::ring::Shards;
+use bowline_store::{Backend, Batch, RowId, Write};
+use bowline_wire::bowline::mixin::v1 as wire;
 use serde_json::json;
 
 use super::world::{BASE, SERVICES, USERS, World};
@@ -103,7 +106,56 @@ async fn a_peer_that_never_answers_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn processes_divide_the_work_and_one_that_leaves_is_replaced() {
+async fn a_deletion_that_comes_while_the_store_fails_is_heard_again() {
+    let world = World::new();
+    world.node("n", json!({})).await.unwrap();
+    world.app("a", json!({ "cascade": "nodes/n" })).await.unwrap();
+    world.is_finished().await;
+    let users = &world.stores[USERS];
+    world.stores[BASE].breaks.set(users.clone()).unwrap();
+    world.delete("nodes/n").await.unwrap();
+    world.tells("owned_deleting users.test@ 0..1024: 1 pending, failed").await;
+    users.speak();
+    world.is_gone("apps/a").await;
+    world.is_finished().await;
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_namesake_of_before_touches_nobody() {
+    let world = World::new();
+    world.node("n", json!({})).await.unwrap();
+    world.node("local", json!({ "cascade": "nodes/n" })).await.unwrap();
+    world.app("a", json!({ "cascade": "nodes/n" })).await.unwrap();
+    world.app("u", json!({ "unset": ["nodes/n"] })).await.unwrap();
+    world.is_finished().await;
+    let uid = RowId(9);
+    let name = wire::VersionedName {
+        version: "v1".to_owned(),
+        kind: "base.test/Node".to_owned(),
+        name: "nodes/n".to_owned(),
+    };
+    let names = vec![name];
+    let deletion =
+        wire::Deletion { uid: uid.0.to_be_bytes().to_vec(), names, ..Default::default() };
+    let row = deletion::row(&deletion, 1);
+    let writes = vec![Write::put(deletion::key("base.test/Node", uid), row)];
+    let batch = Batch { conditions: Vec::new(), writes };
+    world.stores[BASE].inner.commit(batch).await.unwrap();
+    // What comes after it is worked off, so it has been as well.
+    world.node("m", json!({})).await.unwrap();
+    world.node("other", json!({ "cascade": "nodes/m" })).await.unwrap();
+    world.app("b", json!({ "cascade": "nodes/m" })).await.unwrap();
+    world.delete("nodes/m").await.unwrap();
+    world.is_gone("apps/b").await;
+    world.is_gone("nodes/other").await;
+    for name in ["nodes/n", "nodes/local", "apps/a"] {
+        assert!(world.get(name).await.is_some(), "{name}");
+    }
+    assert_eq!(world.get("apps/u").await.unwrap()["unset"], json!(["nodes/n"]));
+}
+
+#[tokio::test]
+async fn processes_divide_the_work() {
     let world = World::new();
     for at in 0..30 {
         world.node(&format!("n{at}"), json!({})).await.unwrap();
@@ -121,15 +173,6 @@ async fn processes_divide_the_work_and_one_that_leaves_is_replaced() {
     };
     let found = bowline_testkit::eventually("two halves", super::world::PATIENCE, halves).await;
     assert!(found.is_ok(), "{}\n{}", world.status(), other.status());
-    // What was in the other's part is done by the one that is left.
-    other.engine.leave().await;
-    for at in 0..30 {
-        world.delete(&format!("widgets/w{at}")).await.unwrap();
-    }
-    for at in 0..30 {
-        world.is_gone(&format!("apps/a{at}")).await;
-    }
-    world.is_finished().await;
 }
 
 /// The part of the ring in which the process works at the ends of its deletions.

@@ -1,8 +1,8 @@
 //! Three services in one engine: nodes; apps that refer to nodes; widgets of a third service that refer to apps and nodes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -92,27 +92,33 @@ fn registry() -> Arc<Registry> {
     Arc::new(loaded.registry)
 }
 
-/// A store in memory that can fall silent: reads then do not come back before it speaks again.
+/// A store in memory that can fall silent, so that reads do not come back before it speaks again, or fail.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) inner: Memory,
     is_mute: AtomicBool,
+    fails: AtomicBool,
     spoke: tokio::sync::Notify,
-    /// Falls silent with the commit that brings a deletion to this store.
-    pub(super) mutes: std::sync::OnceLock<Arc<Store>>,
+    /// Fall silent, or fail, with the commit that brings a deletion to this store.
+    pub(super) mutes: OnceLock<Arc<Store>>,
+    pub(super) breaks: OnceLock<Arc<Store>>,
 }
 
 impl Store {
     pub(super) fn speak(&self) {
         self.is_mute.store(false, Ordering::SeqCst);
+        self.fails.store(false, Ordering::SeqCst);
         self.spoke.notify_waiters();
     }
 
-    async fn listen(&self) {
+    async fn listen(&self) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("broken by the test".into()));
+        }
         loop {
             let spoke = self.spoke.notified();
             if !self.is_mute.load(Ordering::SeqCst) {
-                return;
+                return Ok(());
             }
             spoke.await;
         }
@@ -122,12 +128,12 @@ impl Store {
 #[async_trait]
 impl Backend for Store {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.listen().await;
+        self.listen().await?;
         self.inner.snapshot().await
     }
 
     async fn get(&self, key: &Key) -> Result<(Option<Row>, Position), StoreError> {
-        self.listen().await;
+        self.listen().await?;
         self.inner.get(key).await
     }
 
@@ -140,6 +146,9 @@ impl Backend for Store {
         let committed = self.inner.commit(batch).await;
         if let (true, Some(other)) = (is_deletion, self.mutes.get()) {
             other.is_mute.store(true, Ordering::SeqCst);
+        }
+        if let (true, Some(other)) = (is_deletion, self.breaks.get()) {
+            other.fails.store(true, Ordering::SeqCst);
         }
         committed
     }
