@@ -122,6 +122,18 @@ fn a_late_request_after_a_withdrawal_only_puts_a_blockade_again() {
 }
 
 #[test]
+fn a_blockade_is_dropped_by_its_own_deployment_only() {
+    let others = [
+        Change::Withdraw { by: deployment(2), blockade: [1; 16] },
+        Change::Confirm { by: deployment(2), blockade: [1; 16] },
+    ];
+    for change in others {
+        let (_, state) = run(&[grant(1, 1), grant(2, 2), change]);
+        assert!(state.unwrap().blockades.iter().any(|blockade| blockade.id == [1; 16]));
+    }
+}
+
+#[test]
 fn a_fence_is_passed_by_the_grant_that_names_it() {
     let fence = Epoch { ownership: 1, era: 2, number: 90 };
     let fenced = |by| Change::Grant { by: deployment(by), fence: Some(fence), blockade: [by; 16] };

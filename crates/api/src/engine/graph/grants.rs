@@ -184,9 +184,9 @@ impl Engine {
         let Some(shape) = shape.filter(|shape| is_here && shape.has_shadows()) else {
             return Ok(Err(unknown()));
         };
-        if !self.may_refer(caller, &deployment.service, &target.version)? {
+        if !self.may_refer(caller, &deployment.service)? {
             let (from, to) = (&caller.service, &deployment.service);
-            let message = format!("{from} does not import {to} in version {}", target.version);
+            let message = format!("{from} imports no version of {to} that is served here");
             return Ok(Err(No::new(Refusal::NotAllowed, message)));
         }
         let Ok(parsed) = name::parse(&shape.ty, &target.name) else {

@@ -61,11 +61,31 @@ struct Place {
 pub(crate) struct Attempting {
     deployment: Arc<Deployment>,
     key: Key,
+    until: Duration,
 }
 
 impl Drop for Attempting {
     fn drop(&mut self) {
-        self.deployment.inbound.attempts().remove(&self.key);
+        let mut attempts = self.deployment.inbound.attempts();
+        // A later one goes on holding off others.
+        if attempts.get(&self.key) == Some(&self.until) {
+            attempts.remove(&self.key);
+        }
+    }
+}
+
+/// The task that works off a queue. However it ends, nobody is left to wait for it.
+struct Worker {
+    place: Place,
+    /// It took the queue away itself; one that is there now is another's.
+    is_done: bool,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.place.deployment.inbound.queues().remove(&self.place.key);
+        }
     }
 }
 
@@ -133,7 +153,7 @@ impl Engine {
         let waiting = Waiting { change, target: target.clone(), answer };
         if deployment.inbound.enqueue(&key, waiting)? {
             let place = Place { deployment: deployment.clone(), key, uid };
-            let work = self.clone().work_off(place);
+            let work = self.clone().work_off(Worker { place, is_done: false });
             self.seams.tasks.spawn("inbound", Box::pin(work));
         }
         let gone = |_| Status::new(Reason::Unavailable, "the server is stopping");
@@ -154,7 +174,7 @@ impl Engine {
         let key = inbound::key(&target.kind, uid);
         let until = self.seams.clock.monotonic() + COURTESY;
         deployment.inbound.attempts().insert(key.clone(), until);
-        let attempting = Attempting { deployment: deployment.clone(), key };
+        let attempting = Attempting { deployment: deployment.clone(), key, until };
         let answer = self.change_inbound(deployment, target, uid, Change::Attempt).await?;
         Ok((answer, attempting))
     }
@@ -166,13 +186,15 @@ impl Engine {
         until.saturating_sub(self.seams.clock.monotonic())
     }
 
-    async fn work_off(self: Arc<Self>, place: Place) {
+    async fn work_off(self: Arc<Self>, mut worker: Worker) {
         loop {
+            let place = &worker.place;
             let waiting = place.deployment.inbound.dequeue(&place.key);
             if waiting.is_empty() {
+                worker.is_done = true;
                 return;
             }
-            self.carry_out(&place, waiting).await;
+            self.carry_out(place, waiting).await;
         }
     }
 

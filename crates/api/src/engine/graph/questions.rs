@@ -196,10 +196,22 @@ async fn facts(
         for name in &question.names {
             let blocking = index::range_of(namespace, name, Rule::Block);
             let whole = index::range(namespace, name);
-            facts.is_blocked |= has_any(snapshot, &blocking).await?;
-            facts.holds_any |= facts.is_blocked || has_any(snapshot, &whole).await?;
-            let range = if about == About::Blockers { &blocking } else { &whole };
-            count(snapshot, range, about, &question.names, &mut tally).await?;
+            let (asked, other) = match about {
+                About::Blockers => (&blocking, &whole),
+                About::Referrers => (&whole, &blocking),
+            };
+            let is_found = count(snapshot, asked, about, &question.names, &mut tally).await?;
+            // What blocks also refers; what refers may block.
+            let has_other = match about {
+                About::Blockers => is_found || has_any(snapshot, other).await?,
+                About::Referrers => is_found && has_any(snapshot, other).await?,
+            };
+            let (blocks, refers) = match about {
+                About::Blockers => (is_found, has_other),
+                About::Referrers => (has_other, is_found),
+            };
+            facts.is_blocked |= blocks;
+            facts.holds_any |= refers;
         }
     }
     facts.count = tally.count();
@@ -212,27 +224,29 @@ async fn has_any(snapshot: &mut dyn Snapshot, range: &IndexRange) -> Result<bool
     Ok(!hits.map_err(|error| errors::store(&error))?.is_empty())
 }
 
+/// Adds what is in the range to the tally, as far as that has room; whether there is anything.
 async fn count(
     snapshot: &mut dyn Snapshot,
     range: &IndexRange,
     about: About,
     names: &[TargetName],
     tally: &mut Tally,
-) -> Result<(), Status> {
+) -> Result<bool, Status> {
     let mut after: Option<IndexCursor> = None;
-    while !tally.is_full() {
-        let hits = snapshot.scan_index(range, after.as_ref(), PAGE, false).await;
+    loop {
+        // One row tells that there are some, where no more are counted.
+        let size = if tally.is_full() { 1 } else { PAGE };
+        let hits = snapshot.scan_index(range, after.as_ref(), size, false).await;
         let hits = hits.map_err(|error| errors::store(&error))?;
         hits.iter().for_each(|hit| tally.note(&hit.key, &hit.row, about, names));
         match hits.last() {
-            Some(hit) if hits.len() == PAGE => {
+            Some(hit) if hits.len() == size && !tally.is_full() => {
                 let (kind, name) = (hit.key.table.kind.clone(), hit.key.name.clone());
                 after = Some(IndexCursor { value: hit.value.clone(), kind, name });
             }
-            _ => return Ok(()),
+            last => return Ok(last.is_some() || after.is_some()),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

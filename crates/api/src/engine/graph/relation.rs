@@ -3,29 +3,27 @@
 use bowline_base::{Reason, Status};
 use bowline_node::DeploymentId;
 use bowline_resource::metadata::Meta;
-use bowline_schema::model::{ResourceType, Service};
+use bowline_schema::model::ResourceType;
 
 use crate::engine::Engine;
 
 impl Engine {
-    /// Whether resources of the caller's service may refer to those of `service`, as `version` has them: it is the same
-    /// service, or one that imports it in that version.
+    /// Whether resources of the caller's service may refer to those of `service`, one of this engine's: it is the same
+    /// service, or one that imports it in a version that is served here.
     ///
     /// # Errors
     /// `UNAVAILABLE` if the caller's service is not known, and not known not to exist either.
-    pub(crate) fn may_refer(
-        &self,
-        caller: &DeploymentId,
-        service: &str,
-        version: &str,
-    ) -> Result<bool, Status> {
+    pub(crate) fn may_refer(&self, caller: &DeploymentId, service: &str) -> Result<bool, Status> {
         if *caller.service == *service {
             return Ok(true);
         }
-        if let Some(known) = self.registry.service(&caller.service)
-            && imports(known, service, version)
-        {
-            return Ok(true);
+        let Some(own) = self.registry.service(service) else { return Ok(false) };
+        let is_served = |version: &str| own.age(version).is_some();
+        if let Some(known) = self.registry.service(&caller.service) {
+            let mut imported = known.versions.iter().filter_map(|known| known.imports.get(service));
+            if imported.any(|version| is_served(version)) {
+                return Ok(true);
+            }
         }
         let Some(routing) = &self.routing else { return Ok(false) };
         let picture = routing.picture.borrow();
@@ -33,7 +31,7 @@ impl Engine {
             return if picture.is_whole { Ok(false) } else { Err(not_known(caller)) };
         };
         let mut imported = info.imported_versions.iter();
-        Ok(imported.any(|((_, imported), at)| **imported == *service && **at == *version))
+        Ok(imported.any(|((_, imported), version)| **imported == *service && is_served(version)))
     }
 
     /// Whether the caller's service may know the deletions of `service` and what refers to its resources: it is the same
@@ -51,11 +49,6 @@ impl Engine {
         let picture = routing.picture.borrow();
         picture.services.get(&caller.service).is_some_and(|info| info.imports.contains(service))
     }
-}
-
-fn imports(known: &Service, service: &str, version: &str) -> bool {
-    let mut versions = known.versions.iter();
-    versions.any(|own| own.imports.get(service).is_some_and(|imported| imported == version))
 }
 
 fn not_known(caller: &DeploymentId) -> Status {
