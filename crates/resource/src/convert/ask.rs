@@ -37,6 +37,8 @@ impl<'a> Asking<'a> {
         let (version, kind, name) = (version.to_owned(), kind.to_owned(), name.to_owned());
         // An empty answer is none: there is no region without a name.
         match self.context.control_region(&of).filter(|region| !region.is_empty()) {
+            #[cfg(test)]
+            Some(is) if super::planted::is(super::planted::Mistake::Untold) => Ok(is),
             Some(is) => {
                 self.used.push(Used { value, version, kind, name, is: is.clone() });
                 Ok(is)

@@ -7,6 +7,8 @@
 pub mod check;
 
 mod ask;
+#[cfg(test)]
+mod planted;
 mod step;
 
 #[cfg(test)]

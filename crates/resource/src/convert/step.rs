@@ -9,6 +9,8 @@ use bowline_schema::model::ResourceType;
 use bowline_schema::upgrade::{NameRule, TypeRule, Upgrade};
 
 use super::ask::Asking;
+#[cfg(test)]
+use super::planted::{self, Mistake};
 use super::{ConvertError, Converted, Named, Why};
 use crate::name;
 
@@ -31,7 +33,10 @@ pub(super) fn step(
         return Ok(Err(Why::NoWayBack));
     }
     let back = Way { rule, up: !up }.go(&name, asking)?;
-    if back.as_ref() != Ok(&at.name) {
+    let leads_back = back.as_ref() == Ok(&at.name);
+    #[cfg(test)]
+    let leads_back = leads_back || planted::is(Mistake::NoWayBack);
+    if !leads_back {
         return Ok(Err(Why::NoWayBack));
     }
     Ok(Ok(Converted { kind: there.target().kind.clone(), name, used: Vec::new() }))
@@ -95,7 +100,10 @@ impl<'r> Way<'r> {
         for variable in said {
             let Some(value) = rule.context.get(variable) else { continue };
             let implied = asking.ask(*value, named(self.target(), &name))?;
-            if values.get(variable) != Some(&implied) {
+            let is_implied = values.get(variable) == Some(&implied);
+            #[cfg(test)]
+            let is_implied = is_implied || planted::is(Mistake::AnyContext);
+            if !is_implied {
                 return Ok(Err(Why::OtherContext));
             }
         }
