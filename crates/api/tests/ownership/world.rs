@@ -62,6 +62,7 @@ message Binding {
 const DEVICES_PROTO: &str = r#"
 syntax = "proto3";
 package devices.v1;
+import "bowline/annotations.proto";
 import "google/api/resource.proto";
 import "goten/types/meta.proto";
 
@@ -73,6 +74,14 @@ message Device {
   string name = 1;
   goten.types.Meta metadata = 2;
   string title = 3;
+  string seen = 4 [
+    (google.api.resource_reference).type = "iam.test/Project",
+    (bowline.reference) = { on_target_delete: UNSET mode: ASYNC }
+  ];
+  string bound = 5 [
+    (google.api.resource_reference).type = "iam.test/Project",
+    (bowline.reference) = { on_target_delete: BLOCK }
+  ];
 }
 
 message Campaign {

@@ -4,7 +4,7 @@
 //! deletes: on the condition that the row is still at the version that was read.
 
 use bowline_base::Status;
-use bowline_graph::{Held, TargetName};
+use bowline_graph::TargetName;
 
 use crate::engine::prepared::{Identity, Prepared};
 use crate::engine::shape::{Shape, aside_of, document_of};
@@ -12,10 +12,8 @@ use crate::engine::{Deployment, Engine, errors};
 
 /// A resource without some of its references.
 pub(crate) struct Unset {
-    /// What is to be written, over the row that was given.
+    /// What is to be written, over the row that was given; what it still refers to is in its row.
     pub(crate) prepared: Prepared,
-    /// What it still refers to; its row says the same.
-    pub(crate) references: Vec<Held>,
 }
 
 impl Engine {
@@ -44,7 +42,7 @@ impl Engine {
         let now = self.seams.clock.now();
         after.set_meta(&stored.clone().on_update(&stored, now, version, spec_changed));
         let identity = Identity { id: row.id, version };
-        let prepared = Prepared::of(deployment, shape, &after, references.clone(), identity);
-        Ok(Unset { prepared, references })
+        let prepared = Prepared::of(deployment, shape, &after, references, identity);
+        Ok(Unset { prepared })
     }
 }
