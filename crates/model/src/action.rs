@@ -67,6 +67,14 @@ pub enum Action {
     DropFence {
         source: u8,
     },
+    /// A source commits the fence of a question that it has read.
+    Answer {
+        source: u8,
+    },
+    /// Somebody looks at what is under way. Only by mistake.
+    TakeView {
+        source: u8,
+    },
     /// A reader of the row keeps what it saw. Only by mistake.
     TakePicture {
         source: u8,
@@ -227,6 +235,12 @@ fn source_actions(world: &World, state: &State, source: u8, actions: &mut Vec<Ac
         if asked && state.owner.picture.is_some_and(|(of, _, _)| of == source) {
             actions.push(Action::GrantFromPicture { slot });
         }
+    }
+    if here.answering.is_some() {
+        actions.push(Action::Answer { source });
+    }
+    if world.has(Mistake::AnswerFromOldView) && here.view.is_none() {
+        actions.push(Action::TakeView { source });
     }
     let needed = here.saves.iter().flatten().any(|s| s.before_fence);
     let droppable = !needed || world.has(Mistake::FenceDroppedEarly);

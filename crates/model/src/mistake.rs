@@ -39,13 +39,15 @@ pub enum Mistake {
     ExpiryDropsSource,
     /// A fence is dropped although saves are under way that began before it.
     FenceDroppedEarly,
+    /// A source answers a question from what it looked up before the question came.
+    AnswerFromOldView,
     /// A save takes a grant that was given to an earlier one.
     GrantOutlivesSave,
 }
 
 impl Mistake {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Mistake; 19] = [
+    pub const ALL: [Mistake; 20] = [
         Mistake::NoFence,
         Mistake::WithdrawalDropsSource,
         Mistake::HoldsNoneUnfenced,
@@ -64,6 +66,7 @@ impl Mistake {
         Mistake::AttemptKeepsEpoch,
         Mistake::ExpiryDropsSource,
         Mistake::FenceDroppedEarly,
+        Mistake::AnswerFromOldView,
         Mistake::GrantOutlivesSave,
     ];
 }

@@ -6,7 +6,7 @@ use crate::action::{self, Action};
 use crate::owner;
 use crate::properties;
 use crate::source;
-use crate::state::{Left, Life, Message, Owner, REFERRERS, SAVES, SOURCES, Source, State};
+use crate::state::{About, Left, Life, Message, Owner, REFERRERS, SAVES, SOURCES, Source, State};
 use crate::tidy;
 use crate::world::World;
 
@@ -48,6 +48,8 @@ fn beginning(world: &World) -> State {
         first: [false; REFERRERS],
         fence: None,
         saves: [None; SAVES],
+        answering: None,
+        view: None,
     };
     State {
         owner: Owner {
@@ -109,6 +111,10 @@ fn apply_at_source(world: &World, state: &mut State, action: Action) {
         Action::Drop { source, referrer } => {
             source::drop_reference(world, &mut state.sources[usize::from(source)], referrer);
         }
+        Action::Answer { source } => source::commit_answer(state, source),
+        Action::TakeView { source } => {
+            source::take_view(&mut state.sources[usize::from(source)]);
+        }
         Action::DropFence { source } => {
             source::drop_fence(&mut state.sources[usize::from(source)]);
         }
@@ -130,11 +136,13 @@ fn deliver(world: &World, state: &mut State, message: Message) {
         }
         Message::Confirm { source } => owner::confirm(&mut state.owner, source),
         Message::Withdraw { source } => owner::withdraw(world, &mut state.owner, source),
-        Message::IsBlocked { source, epoch } => source::is_blocked(world, state, source, epoch),
+        Message::IsBlocked { source, epoch } => {
+            source::ask(world, state, source, About::Blockers, epoch);
+        }
         Message::Blocked { source, epoch } => told(state, source, epoch, true, true),
         Message::NotBlocked { source, epoch, holds } => told(state, source, epoch, false, holds),
         Message::HasSubscriber { source, epoch } => {
-            source::has_subscriber(world, state, source, epoch);
+            source::ask(world, state, source, About::Referrers, epoch);
         }
         Message::Holds { source, epoch, any } => {
             owner::is_told_what_is_held(&mut state.owner, source, epoch, any);

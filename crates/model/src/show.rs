@@ -128,6 +128,9 @@ impl fmt::Display for Deployment<'_> {
         if let Some(fence) = source.fence {
             write!(f, "; fence {fence}")?;
         }
+        if let Some(answering) = &source.answering {
+            write!(f, "; answers at {}", answering.epoch)?;
+        }
         for (slot, save) in source.saves.iter().enumerate() {
             if let Some(save) = save {
                 write!(f, "; save {} of {save}", slot + 1)?;
@@ -206,6 +209,8 @@ fn show_source_action(f: &mut fmt::Formatter<'_>, action: &Action) -> fmt::Resul
         Action::Drop { source, referrer } => {
             write!(f, "R{} of {} drops its reference", referrer + 1, name(source))
         }
+        Action::Answer { source } => write!(f, "{} commits its answer", name(source)),
+        Action::TakeView { source } => write!(f, "{} looks at what is under way", name(source)),
         Action::DropFence { source } => write!(f, "{} drops its fence", name(source)),
         _ => Ok(()),
     }

@@ -4,7 +4,8 @@ use crate::epoch::Epoch;
 use crate::mistake::Mistake;
 use crate::owner;
 use crate::state::{
-    Answer, Behaviour, Blockade, Breach, Life, Message, Reference, Save, Source, Stage, State,
+    About, Answer, Answering, Behaviour, Blockade, Breach, Life, Message, Reference, SAVES, Save,
+    Source, Stage, State,
 };
 use crate::world::World;
 
@@ -47,6 +48,7 @@ fn slot_number(slot: usize) -> u8 {
 pub(crate) fn commit(world: &World, state: &mut State, at: u8, slot: u8) {
     let source = &mut state.sources[usize::from(at)];
     let Some(save) = source.saves[usize::from(slot)].take() else { return };
+    forget(source, slot);
     let (uid, asked) = match save.stage {
         Stage::Asked => return,
         Stage::Granted { uid, .. } => (uid, true),
@@ -79,7 +81,9 @@ fn write(world: &World, source: &mut Source, referrer: u8, to: Option<Reference>
 }
 
 pub(crate) fn fail(world: &World, state: &mut State, source: u8, slot: u8) {
-    let save = state.sources[usize::from(source)].saves[usize::from(slot)].take();
+    let here = &mut state.sources[usize::from(source)];
+    let save = here.saves[usize::from(slot)].take();
+    forget(here, slot);
     if save.is_some_and(|s| !matches!(s.stage, Stage::NothingNew { .. })) {
         close(world, state, source, slot);
         state.send(Message::Withdraw { source });
@@ -119,6 +123,8 @@ pub(crate) fn drop_reference(world: &World, source: &mut Source, referrer: u8) {
 
 pub(crate) fn drop_fence(source: &mut Source) {
     source.fence = None;
+    // The fence's version is a condition of the answer.
+    source.answering = None;
     for save in source.saves.iter_mut().flatten() {
         save.before_fence = false;
     }
@@ -131,39 +137,76 @@ pub(crate) fn granted(source: &mut Source, slot: u8, uid: u8, epoch: Epoch) {
     }
 }
 
-/// Writes the fence, if it is above the one that there is.
-fn raise_fence(source: &mut Source, epoch: Epoch) {
-    if source.fence.is_some_and(|f| f >= epoch) {
-        return;
-    }
+/// Writes the fence. It is kept for the saves that are marked here.
+fn raise_fence(source: &mut Source, epoch: Epoch, open: [bool; SAVES]) {
     source.fence = Some(epoch);
-    for save in source.saves.iter_mut().flatten() {
-        save.before_fence = true;
+    for (save, open) in source.saves.iter_mut().zip(open) {
+        if let Some(save) = save {
+            save.before_fence = open;
+        }
     }
 }
 
-/// `CheckIfResourceIsBlocked`: a source that holds no BLOCK reference binds itself by its answer.
-pub(crate) fn is_blocked(world: &World, state: &mut State, at: u8, epoch: Epoch) {
+/// A question arrives. What holds no BLOCK reference binds itself by its answer to whether it does; to whether it holds
+/// any, it does so whatever the answer is. If a fence binds it already, nothing is written.
+pub(crate) fn ask(world: &World, state: &mut State, at: u8, about: About, epoch: Epoch) {
     let source = &mut state.sources[usize::from(at)];
-    if source.holds(Some(Behaviour::Block)) {
+    if about == About::Blockers && source.holds(Some(Behaviour::Block)) {
         state.send(Message::Blocked { source: at, epoch });
         return;
     }
     let holds = source.holds(None);
-    if !world.has(Mistake::NoFence) {
-        raise_fence(source, epoch);
+    let unfenced = match about {
+        About::Blockers => world.has(Mistake::NoFence),
+        About::Referrers => world.has(Mistake::HoldsNoneUnfenced) && !holds,
+    };
+    if unfenced || source.fence.is_some_and(|f| f >= epoch) {
+        state.send(answered(at, about, epoch, holds));
+        return;
     }
-    state.send(Message::NotBlocked { source: at, epoch, holds });
+    if source.answering.is_some() {
+        return;
+    }
+    let open = source.saves.map(|save| save.is_some());
+    let open = source.view.take().unwrap_or(open);
+    source.answering = Some(Answering { about, epoch, holds, open });
+    if !world.slow_answers {
+        commit_answer(state, at);
+    }
 }
 
-/// `CheckIfResourceHasDeletionSubscriber`: fences whatever the answer.
-pub(crate) fn has_subscriber(world: &World, state: &mut State, at: u8, epoch: Epoch) {
+/// Commits the fence and answers, if what the answer denies is still so and nobody else has touched the fence.
+pub(crate) fn commit_answer(state: &mut State, at: u8) {
     let source = &mut state.sources[usize::from(at)];
-    let any = source.holds(None);
-    if any || !world.has(Mistake::HoldsNoneUnfenced) {
-        raise_fence(source, epoch);
+    let Some(Answering { about, epoch, holds, open }) = source.answering.take() else { return };
+    let denies_still = match about {
+        _ if !holds => !source.holds(None),
+        About::Blockers => !source.holds(Some(Behaviour::Block)),
+        About::Referrers => true,
+    };
+    if denies_still {
+        raise_fence(source, epoch, open);
+        state.send(answered(at, about, epoch, holds));
     }
-    state.send(Message::Holds { source: at, epoch, any });
+}
+
+fn answered(source: u8, about: About, epoch: Epoch, holds: bool) -> Message {
+    match about {
+        About::Blockers => Message::NotBlocked { source, epoch, holds },
+        About::Referrers => Message::Holds { source, epoch, any: holds },
+    }
+}
+
+pub(crate) fn take_view(source: &mut Source) {
+    source.view = Some(source.saves.map(|save| save.is_some()));
+}
+
+/// A save has ended: what takes its place is another one.
+fn forget(source: &mut Source, slot: u8) {
+    let views = source.answering.iter_mut().map(|a| &mut a.open).chain(&mut source.view);
+    for open in views {
+        open[usize::from(slot)] = false;
+    }
 }
 
 /// The target's deletion is told: one reference to it goes at a time.

@@ -158,6 +158,30 @@ pub struct Source {
     pub first: [bool; REFERRERS],
     pub fence: Option<Epoch>,
     pub saves: [Option<Save>; SAVES],
+    /// A question whose answer has been read and not committed.
+    pub answering: Option<Answering>,
+    /// The saves that were under way when somebody looked, for those who answer from old views.
+    pub view: Option<[bool; SAVES]>,
+}
+
+/// A question to a source between its read and its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Answering {
+    pub about: About,
+    pub epoch: Epoch,
+    /// What the source held when it was read.
+    pub holds: bool,
+    /// The saves that were under way then, and still are: the fence is kept for them, and for no others.
+    pub open: [bool; SAVES],
+}
+
+/// What a source is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum About {
+    /// `CheckIfResourceIsBlocked`
+    Blockers,
+    /// `CheckIfResourceHasDeletionSubscriber`
+    Referrers,
 }
 
 /// What is said between deployments. Each names the source that sends or receives it.

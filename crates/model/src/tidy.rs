@@ -175,6 +175,7 @@ fn each_epoch(state: &mut State, mut change: impl FnMut(&mut Epoch)) {
     }
     for source in &mut state.sources {
         source.fence.iter_mut().for_each(&mut change);
+        source.answering.iter_mut().for_each(|answering| change(&mut answering.epoch));
         for save in source.saves.iter_mut().flatten() {
             if let Stage::Granted { epoch, .. } = &mut save.stage {
                 change(epoch);

@@ -29,6 +29,8 @@ pub struct World {
     pub touch: bool,
     /// Fences are dropped when no save needs them.
     pub fences_dropped: bool,
+    /// A source's answer is read in one step and committed in another. Otherwise both are one.
+    pub slow_answers: bool,
     /// A grant that changes nothing writes nothing.
     pub read_only_grants: bool,
     /// States that lead to the same are taken for one. Without, the world is larger and says the same.
@@ -51,6 +53,7 @@ impl World {
         blockades: false,
         touch: false,
         fences_dropped: true,
+        slow_answers: false,
         read_only_grants: true,
         reduced: true,
         mistake: None,

@@ -10,6 +10,7 @@ pub const NAMED: &[(&str, World)] = &[
     ("two-saves", TWO_SAVES),
     ("two-sources", TWO_SOURCES),
     ("new-owner", NEW_OWNER),
+    ("slow-answers", SLOW_ANSWERS),
     ("writing-grants", World { read_only_grants: false, ..ONE_SOURCE }),
     ("unreduced", UNREDUCED),
     ("one-source-local", World { local: true, ..ONE_SOURCE }),
@@ -37,6 +38,16 @@ const TWO_SAVES: World =
 /// Two sources over a history of any length.
 const TWO_SOURCES: World =
     World { sources: 2, raises: None, creations: None, questions: 2, ..World::SMALL };
+
+/// Sources read and commit their answers in two steps, over a history of any length.
+const SLOW_ANSWERS: World = World {
+    raises: None,
+    creations: None,
+    questions: 2,
+    clearing: true,
+    slow_answers: true,
+    ..World::SMALL
+};
 
 /// The target gets another owner, whose numbers begin below those of the former one.
 const NEW_OWNER: World = World { moves: 1, clearing: true, local: true, ..World::SMALL };

@@ -109,6 +109,11 @@ fn a_fence_dropped_under_a_save() {
 }
 
 #[test]
+fn an_answer_from_before_the_question() {
+    expect!["S1 11, S2 15, S3 11, listed 11"].assert_eq(&broken_by(Mistake::AnswerFromOldView));
+}
+
+#[test]
 fn a_grant_used_by_another_save() {
     expect!["S1 12, S2 13, S3 12, listed 12"].assert_eq(&broken_by(Mistake::GrantOutlivesSave));
 }

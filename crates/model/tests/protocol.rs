@@ -36,6 +36,11 @@ fn it_holds_with_two_sources() {
 }
 
 #[test]
+fn it_holds_when_answers_are_read_and_committed_in_two_steps() {
+    assert_eq!(amiss("slow-answers"), [""; 0]);
+}
+
+#[test]
 fn it_holds_when_the_target_gets_another_owner() {
     assert_eq!(amiss("new-owner"), [""; 0]);
 }
