@@ -21,6 +21,7 @@ use bowline_wire::bowline::mixin::v1::{
 use futures::future::join_all;
 
 use super::{damaged, relation, wire};
+use crate::engine::hooks::SaveKind;
 use crate::engine::shape::{Shape, document_of};
 use crate::engine::{Deployment, Engine, errors, shape_key_of};
 use crate::handler::Context;
@@ -138,11 +139,12 @@ impl Engine {
         }
         let by = (*caller).clone();
         let change = Change::Grant { by, fence: wanted.fence, blockade: wanted.blockade };
-        let answer = self.change_inbound(deployment, &found.target, found.uid, change).await?;
-        Ok(match answer {
-            Answer::Granted(granted) => Ok(granted),
-            _ => Err(deleting(&wanted.target)),
-        })
+        match self.change_inbound(deployment, &found.target, found.uid, change).await {
+            Ok(Answer::Granted(granted)) => Ok(Ok(granted)),
+            Ok(_) => Ok(Err(deleting(&wanted.target))),
+            // It may have changed hands since it was looked for.
+            Err(status) => no_owner(&wanted.target, status).map(Err),
+        }
     }
 
     /// Drops the blockade that a target was granted, if it was.
@@ -193,7 +195,9 @@ impl Engine {
             return Ok(Err(not_found(target)));
         };
         let target = TargetName { name: parsed.text.into(), ..target.clone() };
-        if let Err(status) = self.guard_of(deployment, shape, &target.name, None).await {
+        // As for a save: what only waits to follow its policy holder is referred to no more.
+        let save = Some(SaveKind::Update);
+        if let Err(status) = self.guard_of(deployment, shape, &target.name, save).await {
             return no_owner(&target, status).map(Err);
         }
         self.stored_names(&target).await.map(Ok)

@@ -56,7 +56,7 @@ struct Place {
     uid: RowId,
 }
 
-/// A deletion is under way in this process: as long as it lives, and for [`COURTESY`], nothing is granted.
+/// A deletion is under way in this process: as long as it lives, and for [`COURTESY`], nothing is granted and no source asked to leave.
 #[must_use = "dropping it lets others go on"]
 pub(crate) struct Attempting {
     deployment: Arc<Deployment>,
@@ -140,7 +140,8 @@ impl Engine {
     /// Cost: one commit, shared with all that change the same row at the same time; none if nothing changes.
     ///
     /// # Errors
-    /// `NOT_OWNED` if it is not owned here; `CONFLICT` if others win all the time; `TOO_MANY_REQUESTS`; the store's.
+    /// `NOT_OWNED` if it is not owned here; `CONFLICT` if others win all the time, or for [`Change::Leave`] while a deletion
+    /// is being decided; `TOO_MANY_REQUESTS`; the store's.
     pub(crate) async fn change_inbound(
         self: &Arc<Self>,
         deployment: &Arc<Deployment>,
@@ -149,6 +150,12 @@ impl Engine {
         change: Change,
     ) -> Result<Answer, Status> {
         let key = inbound::key(&target.kind, uid);
+        let is_held_off = || !self.held_off(deployment, &target.kind, uid).is_zero();
+        if matches!(change, Change::Leave { .. }) && is_held_off() {
+            // It would raise the epoch at which that deletion asks.
+            let message = format!("the deletion of \"{}\" is being decided", target.name);
+            return Err(Status::new(Reason::Conflict, message));
+        }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { change, target: target.clone(), answer };
         if deployment.inbound.enqueue(&key, waiting)? {
@@ -161,7 +168,7 @@ impl Engine {
     }
 
     /// Begins the deletion of a resource: raises its epoch, if there is an inbound row ([`Answer::Unlisted`] if there is
-    /// none), and holds off grants as long as the second part of the answer lives, for 2 s at most.
+    /// none), and holds off grants and leaves as long as the second part of the answer lives, for 2 s at most.
     ///
     /// # Errors
     /// As [`Engine::change_inbound`].

@@ -4,4 +4,5 @@ mod grants;
 mod inbound;
 mod questions;
 mod reading;
+mod routed;
 mod world;

@@ -1,14 +1,15 @@
 //! An engine that is alone, with an owner (`iam.test`, two versions), a source (`devices.test`), and a stranger to both.
 //! Rows are written as saves would write them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bowline_base::{Seams, Status};
+use bowline_base::{Reason, Seams, Status};
 use bowline_graph::{Aside, Behaviour, Epoch, Held, Inbound, TargetName, inbound};
-use bowline_node::DeploymentId;
+use bowline_node::peers::unreachable;
+use bowline_node::{Call, DeploymentId, Owner, Owners, Peers, Picture, Place, Scope};
 use bowline_resource::document::Document;
 use bowline_resource::metadata::{Meta, ServicesInfo};
 use bowline_schema::load::load;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use crate::engine::{Deployment, Engine, Parts, shape_key_of};
 use crate::handler::{Context, Reply};
 use crate::limits::Limits;
+use crate::routing::Routing;
 
 pub(super) const IAM: &str = "iam.test";
 pub(super) const DEVICES: &str = "devices.test";
@@ -186,8 +188,69 @@ pub(super) struct World {
     pub(super) devices: Arc<Store>,
 }
 
+/// Who owns projects, as far as anybody knows.
+#[derive(Debug)]
+pub(super) struct Owned(Mutex<Result<(&'static str, u64), Reason>>);
+
+impl Owned {
+    pub(super) fn set(&self, by: Result<(&'static str, u64), Reason>) {
+        *self.0.lock().unwrap() = by;
+    }
+}
+
+#[async_trait]
+impl Owners for Owned {
+    async fn owner(&self, _: &str, _: &Place) -> Result<Owner, Status> {
+        match *self.0.lock().unwrap() {
+            Ok((region, epoch)) => {
+                Ok(Owner { region: region.into(), epoch, policy: Arc::default() })
+            }
+            Err(reason) => Err(Status::new(reason, "nobody knows")),
+        }
+    }
+
+    async fn regions(&self, _: &str, _: &Scope) -> Result<BTreeSet<Arc<str>>, Status> {
+        Ok(BTreeSet::new())
+    }
+
+    fn doubt(&self, _: &str, _: &Place) {}
+}
+
+/// Nobody can be reached.
+struct Alone;
+
+#[async_trait]
+impl Peers for Alone {
+    async fn call(
+        &self,
+        _: &DeploymentId,
+        to: &DeploymentId,
+        _: Call,
+    ) -> Result<bowline_node::Answer, Status> {
+        Err(unreachable(to, "there is nobody"))
+    }
+}
+
 impl World {
+    /// An engine that is alone.
     pub(super) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// The engine of region `eu` among others.
+    pub(super) fn routed(picture: Picture) -> (Self, Arc<Owned>) {
+        let owners = Arc::new(Owned(Mutex::new(Ok(("eu", 5)))));
+        let picture = watch::Sender::new(Arc::new(picture)).subscribe();
+        let routing = Routing {
+            region: "eu".into(),
+            owners: owners.clone(),
+            peers: Arc::new(Alone),
+            picture,
+        };
+        (Self::with(Some(Arc::new(routing))), owners)
+    }
+
+    fn with(routing: Option<Arc<Routing>>) -> Self {
         let stores = SERVICES.map(|service| (service, Arc::<Store>::default()));
         let backends = stores
             .iter()
@@ -199,7 +262,7 @@ impl World {
             backends: backends.collect(),
             actions: HashMap::new(),
             hooks: HashMap::new(),
-            routing: None,
+            routing,
             callers: None,
         };
         let [(_, iam), (_, devices), _] = stores;
