@@ -104,10 +104,28 @@ def google(tmp_path_factory):
     yield from serve(folders, tmp_path_factory.mktemp("google") / "data")
 
 
+PROJECTS = ["curl", "rest-tests", "watched"]
+
+
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory):
-    """Serves the fleet example, without its sample data."""
-    yield from serve([ROOT / "examples/fleet"], tmp_path_factory.mktemp("fleet") / "data")
+    """Serves the fleet example, without its sample data: only the projects that tests work in."""
+    serving = serve([ROOT / "examples/fleet"], tmp_path_factory.mktemp("fleet") / "data")
+    server = next(serving)
+    make_projects(server)
+    yield server
+    yield from serving
+
+
+def make_projects(server):
+    def create(collection, parameter, resource_id, body):
+        url = f"{server.url}/v1/{collection}?{parameter}={resource_id}"
+        requests.post(url, json=body, timeout=PATIENCE_SECONDS).raise_for_status()
+
+    create("organizations", "organizationId", "tests", {"displayName": "Tests"})
+    for project in PROJECTS:
+        body = {"displayName": project, "organization": "organizations/tests"}
+        create("projects", "projectId", project, body)
 
 
 @pytest.fixture(scope="session")

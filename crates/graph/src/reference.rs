@@ -1,7 +1,8 @@
 //! Which references a document holds: field by field, and the parent in its name.
 //!
 //! What a type's references can lead to is worked out once ([`References::of_type`]). Left out is what nothing follows
-//! from: `ALLOW_DANGLING`, kinds that no loaded service has, and types without constraints.
+//! from: `ALLOW_DANGLING`, kinds that no loaded service has, those of services that are not imported, and types without
+//! constraints.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -251,12 +252,12 @@ fn targets(registry: &Registry, ty: &ResourceType, target: &Target) -> Vec<Arc<R
     }
 }
 
-/// The types of a kind that `ty` may refer to: that of the version which its own imports first.
+/// The types of a kind that `ty` may refer to: that of the version which its own imports first. None if it imports none.
 fn of_kind(registry: &Registry, ty: &ResourceType, kind: &str) -> Vec<Arc<ResourceType>> {
     let types = registry.types.get(kind).map_or(&[][..], Vec::as_slice);
-    let imported = imported_version(registry, ty, kind);
-    let (first, rest): (Vec<_>, Vec<_>) =
-        types.iter().partition(|other| Some(other.version.as_str()) == imported);
+    // A service of bare protos says nothing of imports: what it refers to elsewhere is none of its concern.
+    let Some(imported) = imported_version(registry, ty, kind) else { return Vec::new() };
+    let (first, rest): (Vec<_>, Vec<_>) = types.iter().partition(|other| other.version == imported);
     let all = first.into_iter().chain(rest.into_iter().rev());
     all.filter(|other| !other.opt_outs.constraints).cloned().collect()
 }

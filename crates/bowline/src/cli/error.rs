@@ -2,10 +2,12 @@
 //!
 //! How a failed request is printed with its details is in [`super::report`].
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
 use bowline_store::backup::{BackupError, Deployment, RestoreError};
+use tonic_types::StatusExt as _;
 
 /// Exit codes, stable: scripts depend on them.
 pub(crate) mod exit {
@@ -199,6 +201,19 @@ impl Error {
     /// The server said that the resource is not there.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Server(status) if status.code() == tonic::Code::NotFound)
+    }
+
+    /// The server said that what is referred to is not there, and names nothing but some of `names` (`//SERVICE/NAME`).
+    pub(crate) fn misses_only(&self, names: &BTreeSet<String>) -> bool {
+        let Self::Server(status) = self else { return false };
+        let details = status.get_error_details();
+        let is_missing = details
+            .error_info()
+            .is_some_and(|info| info.reason == bowline::Reason::ReferenceNotFound.name());
+        let Some(failure) = details.precondition_failure().filter(|_| is_missing) else {
+            return false;
+        };
+        failure.violations.iter().all(|violation| names.contains(&violation.subject))
     }
 
     /// The server said that the resource is there already.

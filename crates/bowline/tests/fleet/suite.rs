@@ -30,7 +30,8 @@ fn everybody_is_known_everywhere(fleet: &Fleet) {
     assert!(table.contains("devices.example.com"), "{table}");
 }
 
-/// Makes an organisation and a project whose resources may be in `eu` and `us`; `us` owns what has no region.
+/// Makes an organisation and a project whose resources may be in `eu` and `us`; `us` owns what has no region. And the model
+/// that all devices are of.
 pub(crate) fn make_project(fleet: &Fleet, at: &str, id: &str) {
     let policy =
         r#"multi_region_policy={"enabledRegions":["eu","us"],"defaultControlRegion":"us"}"#;
@@ -50,6 +51,8 @@ pub(crate) fn make_project(fleet: &Fleet, at: &str, id: &str) {
         policy,
     ];
     fleet.at(IAM, at, &project).ok();
+    let model = ["create", "deviceModel", "--id", "m", "--set", "display_name=M"];
+    fleet.at(DEVICES, at, &model).ok();
 }
 
 fn what_is_created_in_one_region_is_read_in_all(fleet: &Fleet) {

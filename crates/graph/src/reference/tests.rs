@@ -158,3 +158,18 @@ fn a_reference_that_the_schema_no_longer_has_is_unset_by_name() {
     assert_eq!(references.unset(&mut device, &[held], &[target]), []);
     assert_eq!(serde_json::to_string(&device.body).unwrap(), r#"{"seen":{"b":"x"}}"#);
 }
+
+#[test]
+fn what_is_not_imported_is_not_followed() {
+    let file = |path: &str, text: &str| Source::Files {
+        service_yaml: None,
+        files: vec![(path.to_owned(), text.to_owned())],
+    };
+    let text = DEVICES.replace("message Model", "message Note {\n  option (google.api.resource) = { type: \"devices.test/Note\" pattern: \"models/{model}/notes/{note}\" };\n  string name = 1;\n  string project = 2 [(google.api.resource_reference).type = \"iam.test/Project\"];\n}\nmessage Model");
+    let loaded = load(&[file("iam/v1/iam.proto", IAM), file("devices/v1/devices.proto", &text)]);
+    let registry = loaded.registry;
+    let ty = registry.resource_type("devices.test/Note", "v1").unwrap();
+    let kinds: Vec<_> =
+        References::of_type(&registry, ty).kinds().into_iter().map(str::to_owned).collect();
+    assert_eq!(kinds, ["devices.test/Model"], "{}", diagnostic::render(&loaded.diagnostics));
+}

@@ -3,6 +3,7 @@
 //! All documents are read and checked before the first write. Fields that a document leaves out stay as they are, so that
 //! applying twice changes nothing the second time.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -34,6 +35,30 @@ pub(crate) struct Wanted {
     paths: Vec<FieldPath>,
 }
 
+/// How documents are applied.
+struct Mode {
+    dry_run: bool,
+    /// Full names of all that the documents are about.
+    planned: BTreeSet<String>,
+}
+
+impl Mode {
+    /// A dry run makes nothing, so what another document brings is taken for being there.
+    fn tolerate<T>(&self, written: Result<T, Error>) -> Result<(), Error> {
+        match written {
+            Err(error) if self.dry_run && error.misses_only(&self.planned) => Ok(()),
+            written => written.map(|_| ()),
+        }
+    }
+}
+
+impl Wanted {
+    /// `//iam.example.com/projects/p`.
+    fn full_name(&self) -> String {
+        format!("//{}/{}", self.document.ty.service, self.name)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Created,
@@ -51,10 +76,11 @@ pub(crate) async fn apply(
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let wanted = apply_order::sort(read(session, files)?);
+    let mode = Mode { dry_run, planned: wanted.iter().map(Wanted::full_name).collect() };
     let mut results = Results::new(format, dry_run);
     let mut tally = Tally::default();
     for wanted in wanted {
-        match apply_one(session, &wanted, dry_run).await {
+        match apply_one(session, &wanted, &mode).await {
             Ok(outcome) => {
                 tally.done();
                 results.add(out, &wanted, outcome)?;
@@ -122,15 +148,15 @@ fn is_ours(ty: &ResourceType, path: &FieldPath) -> bool {
         && !path.is_within(ty.name_field.name())
 }
 
-async fn apply_one(session: &Session, wanted: &Wanted, dry_run: bool) -> Result<Outcome, Error> {
+async fn apply_one(session: &Session, wanted: &Wanted, mode: &Mode) -> Result<Outcome, Error> {
     let ty = &wanted.document.ty;
     match session.get(ty, &wanted.name).await {
-        Ok(current) => update(session, wanted, &current, dry_run).await,
-        Err(error) if error.is_not_found() => match create(session, wanted, dry_run).await {
+        Ok(current) => update(session, wanted, &current, mode).await,
+        Err(error) if error.is_not_found() => match create(session, wanted, mode).await {
             // Somebody else was faster; then it is to be updated.
             Err(error) if error.is_already_exists() => {
                 let current = session.get(ty, &wanted.name).await?;
-                update(session, wanted, &current, dry_run).await
+                update(session, wanted, &current, mode).await
             }
             created => created,
         },
@@ -138,11 +164,11 @@ async fn apply_one(session: &Session, wanted: &Wanted, dry_run: bool) -> Result<
     }
 }
 
-async fn create(session: &Session, wanted: &Wanted, dry_run: bool) -> Result<Outcome, Error> {
+async fn create(session: &Session, wanted: &Wanted, mode: &Mode) -> Result<Outcome, Error> {
     let ty = &wanted.document.ty;
     let place = place_for(ty, Some(&wanted.name), None, None)?;
-    let options = Options { dry_run, ..Options::default() };
-    session.create(ty, &place, wanted.body.clone(), &options).await?;
+    let options = Options { dry_run: mode.dry_run, ..Options::default() };
+    mode.tolerate(session.create(ty, &place, wanted.body.clone(), &options).await)?;
     Ok(Outcome::Created)
 }
 
@@ -150,7 +176,7 @@ async fn update(
     session: &Session,
     wanted: &Wanted,
     current: &DynamicMessage,
-    dry_run: bool,
+    mode: &Mode,
 ) -> Result<Outcome, Error> {
     let ty = &wanted.document.ty;
     let changed: Vec<_> =
@@ -166,8 +192,8 @@ async fn update(
         changed.iter().for_each(|path| path.copy(&wanted.body, &mut whole));
         whole
     };
-    let options = Options { dry_run, etag: etag(wanted), ..Options::default() };
-    session.update(ty, body, &masks, &options).await?;
+    let options = Options { dry_run: mode.dry_run, etag: etag(wanted), ..Options::default() };
+    mode.tolerate(session.update(ty, body, &masks, &options).await)?;
     Ok(Outcome::Updated(masks))
 }
 
