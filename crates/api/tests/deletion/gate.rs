@@ -13,12 +13,15 @@ use tokio::sync::{oneshot, watch};
 /// Whether a batch is one that is to be held up.
 type Matches = Box<dyn Fn(&Batch) -> bool + Send>;
 
+/// Conditions that a deletion forgets, by mistake.
+pub type Mistake = fn(&Condition) -> bool;
+
 #[derive(Default)]
 pub struct Gate {
     inner: Memory,
     held: Mutex<Vec<(Matches, Held)>>,
     /// A planted mistake: conditions that deletions forget.
-    forgotten: Mutex<Option<fn(&Condition) -> bool>>,
+    forgotten: Mutex<Option<Mistake>>,
     pub commits: AtomicUsize,
 }
 
@@ -72,7 +75,7 @@ impl Gate {
     }
 
     /// From now on deletions of nodes commit without these conditions.
-    pub fn forget(&self, conditions: fn(&Condition) -> bool) {
+    pub fn forget(&self, conditions: Mistake) {
         *self.forgotten.lock().unwrap() = Some(conditions);
     }
 

@@ -168,7 +168,9 @@ async fn a_name_stays_taken_as_long_as_a_cascade_is_held_up() {
     assert_eq!(reason(world.delete("a").await), Reason::ResourceNotFound);
     world.delete_with("a", json!({ "allowMissing": true })).await.unwrap();
     let status = world.node("a", json!({})).await.unwrap_err();
-    assert_eq!(status.reason, Reason::DeletionPending, "{status}");
+    expect_test::expect![[r#"FAILED_PRECONDITION (DELETION_PENDING): Node "nodes/a" is being deleted; its name is free when base.test@ holds no reference any more"#]]
+        .assert_eq(&status.to_string());
+    assert_eq!(status.metadata["root_cause"], "base.test/Node nodes/a");
     assert!(world.node("y", json!({ "blocked": ["nodes/a"] })).await.is_err());
     world.get_node("b").await.unwrap();
 }
@@ -255,6 +257,50 @@ async fn a_deletion_that_is_only_checked_tells_what_blocks_and_changes_nothing()
     world.get_node("a").await.unwrap();
     assert_eq!(base.commits(), before.0);
     assert_eq!(reason(world.delete_with("none", dry).await), Reason::ResourceNotFound);
+}
+
+#[tokio::test]
+async fn one_that_is_blocked_does_not_hold_up_the_others() {
+    let (world, ..) = World::gated();
+    world.node("a", json!({})).await.unwrap();
+    for n in 0..20 {
+        world.node(&format!("c{n:02}"), json!({ "cascade": "nodes/a" })).await.unwrap();
+    }
+    world.leaf("c07", "one").await.unwrap();
+    world.node("d", json!({ "cascade": "nodes/c09" })).await.unwrap();
+    world.delete("a").await.unwrap();
+    let nodes = layout::resources("v1", "base.test/Node");
+    eventually("only one is left", async || rows(&world, nodes.clone()).await == 1).await;
+    world.get_node("c07").await.unwrap();
+    assert_eq!(reason(world.node("a", json!({})).await), Reason::DeletionPending);
+    let leaf = json!({ "name": "nodes/c07/leaves/one" });
+    world.call("base.v1.LeafService/DeleteLeaf", leaf).await.unwrap();
+    eventually("the name is free", async || world.node("a", json!({})).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn many_referrers_go_in_few_commits() {
+    const APPS: usize = 1_500;
+    let (world, _, users) = World::gated();
+    world.node("a", json!({})).await.unwrap();
+    let make = |n: usize| {
+        let world = world.clone();
+        async move { world.app(&format!("c{n}"), json!({ "cascade": "nodes/a" })).await.map(drop) }
+    };
+    futures::future::try_join_all((0..APPS).map(make)).await.unwrap();
+    let apps = layout::resources("v1", "users.test/App");
+    let left = async |table: bowline_store::Table| {
+        let mut snapshot = world.users.snapshot().await.unwrap();
+        snapshot.scan(&NameRange::all(table), APPS, false).await.unwrap().len()
+    };
+    eventually("confirmed", async || left(layout::common("~task")).await == 0).await;
+    let before = users.commits();
+    world.delete("a").await.unwrap();
+    eventually("all are gone", async || left(apps.clone()).await == 0).await;
+    // Three of 512; others are answers to questions, and rows of processes.
+    let commits = users.commits() - before;
+    assert!(commits <= 12, "{commits} commits");
+    eventually("it is finished", async || rows_left(&world).await == 0).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use bowline_store::{Condition, Write};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Mistake};
 use crate::world::World;
 use crate::{reason, rows_left, subjects};
 
@@ -14,10 +14,7 @@ fn spawn_delete(world: &World, id: &'static str) -> JoinHandle<Result<Value, Sta
     tokio::spawn(async move { world.delete(id).await })
 }
 
-/// Conditions that a deletion may forget, by mistake.
-type Mistake = Option<fn(&Condition) -> bool>;
-
-fn plant(gate: &Gate, mistake: Mistake) {
+fn plant(gate: &Gate, mistake: Option<Mistake>) {
     if let Some(mistake) = mistake {
         gate.forget(mistake);
     }
@@ -29,7 +26,7 @@ struct Ended {
     is_whole: bool,
 }
 
-async fn referrer_before_verdict(mistake: Mistake) -> Ended {
+async fn referrer_before_verdict(mistake: Option<Mistake>) -> Ended {
     let (world, base, _) = World::gated();
     plant(&base, mistake);
     world.node("a", json!({})).await.unwrap();
@@ -43,7 +40,7 @@ async fn referrer_before_verdict(mistake: Mistake) -> Ended {
 }
 
 /// The same where the first attempt has already found that something refers to it: the verdict does not purge.
-async fn referrer_before_waiting_verdict(mistake: Mistake) -> Ended {
+async fn referrer_before_waiting_verdict(mistake: Option<Mistake>) -> Ended {
     let (world, base, _) = World::gated();
     world.node("a", json!({})).await.unwrap();
     world.node("c", json!({ "cascade": "nodes/a" })).await.unwrap();
@@ -60,7 +57,7 @@ async fn referrer_before_waiting_verdict(mistake: Mistake) -> Ended {
 }
 
 /// A source was asked and held nothing. Then another process grants it a reference, and it commits, before the verdict does.
-async fn grant_after_answers(mistake: Mistake) -> Ended {
+async fn grant_after_answers(mistake: Option<Mistake>) -> Ended {
     let (world, base, _) = World::gated();
     world.node("a", json!({})).await.unwrap();
     world.app("z", json!({ "blocked": "nodes/a" })).await.unwrap();

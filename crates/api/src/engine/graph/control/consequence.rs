@@ -161,8 +161,8 @@ impl Engine {
         if referring.is_empty() {
             return Ok(());
         }
-        let done = self.delete_simple(deployment, &gone.cause, referring).await?;
-        let each = futures::stream::iter(done.left).map(|referrer| async move {
+        let left = self.delete_simple(deployment, &gone.cause, referring).await?;
+        let each = futures::stream::iter(left).map(|referrer| async move {
             let Referring { shape, key, .. } = referrer;
             // A deletion can lead to another engine in this process and back, so its future has no size of its own.
             let deletion = self.delete_by_rule(deployment, &shape, &key.name, &gone.cause);

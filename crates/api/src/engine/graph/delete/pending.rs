@@ -1,5 +1,7 @@
 //! Names that are taken because their resource is being deleted: what that waits for.
 
+use std::sync::Arc;
+
 use bowline_base::Status;
 use bowline_graph::{Inbound, deletion, inbound};
 use bowline_store::{Key, RowId, layout};
@@ -51,14 +53,18 @@ impl Engine {
         let (alias, _) =
             deployment.backend.get(&alias).await.map_err(|error| errors::store(&error))?;
         let Some(RowId(uid)) = alias.map(|row| row.id) else { return Ok(None) };
-        let keys =
-            [deletion::key(&shape.ty.kind, RowId(uid)), inbound::key(&shape.ty.kind, RowId(uid))];
+        // The rows are named by the kind that is stored, which may be called otherwise in this version.
+        let kinds = self.stored_kinds(&shape.ty.kind, &shape.ty.version);
+        let of =
+            |kind: &Arc<str>| [deletion::key(kind, RowId(uid)), inbound::key(kind, RowId(uid))];
+        let keys: Vec<_> = kinds.iter().flat_map(of).collect();
         let snapshot = deployment.backend.snapshot().await;
         let mut snapshot = snapshot.map_err(|error| errors::store(&error))?;
         let rows = snapshot.batch_get(&keys).await.map_err(|error| errors::store(&error))?;
-        let [Some(deletion), Some(inbound)] = &rows[..] else { return Ok(None) };
-        let deletion = deletion::of_row(deletion).map_err(|error| damaged(&error))?;
-        let inbound = Inbound::of_row(inbound).map_err(|error| damaged(&error))?;
+        let mut rows = rows.into_iter().flatten();
+        let (Some(deletion), Some(inbound)) = (rows.next(), rows.next()) else { return Ok(None) };
+        let deletion = deletion::of_row(&deletion).map_err(|error| damaged(&error))?;
+        let inbound = Inbound::of_row(&inbound).map_err(|error| damaged(&error))?;
         let sources = inbound.sources.iter().map(|source| source.deployment.to_string()).collect();
         Ok(Some(Waiting { sources, root_cause: deletion.root_cause }))
     }

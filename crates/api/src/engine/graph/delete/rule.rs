@@ -62,14 +62,6 @@ pub(crate) struct Referring {
     pub(crate) row: Row,
 }
 
-/// What [`Engine::delete_simple`] did.
-#[derive(Default)]
-pub(crate) struct Simple {
-    pub(crate) deleted: usize,
-    /// In the order in which they came; for [`Engine::delete_by_rule`].
-    pub(crate) left: Vec<Referring>,
-}
-
 impl Engine {
     /// Deletes one resource by rule, as any deletion: it asks deployments that may refer to it, and takes along what
     /// goes in the same commit.
@@ -94,7 +86,8 @@ impl Engine {
     }
 
     /// Deletes, in one commit, those of `referring` (at most [`SIMPLE_MAX`]) that nothing refers to and nothing ever
-    /// referred to from elsewhere. What does not refer to the target any more is left alone, and counts as neither.
+    /// referred to from elsewhere. Gives those that are left for [`Engine::delete_by_rule`], in no particular order; what does
+    /// not refer to the target any more is left alone, and is not among them.
     ///
     /// Cost: one commit; where some are not simple, a look at each and a second commit.
     ///
@@ -105,14 +98,13 @@ impl Engine {
         deployment: &Arc<Deployment>,
         cause: &Cause,
         mut referring: Vec<Referring>,
-    ) -> Result<Simple, Status> {
+    ) -> Result<Vec<Referring>, Status> {
         let mut later = referring.split_off(referring.len().min(SIMPLE_MAX));
         let (mut simple, mut left) = (Vec::with_capacity(referring.len()), Vec::new());
         for referrer in referring.into_iter().filter(|referrer| cause.holds(&referrer.row)) {
             let is_holder = referrer.shape.leaves_behind();
             if is_holder { &mut left } else { &mut simple }.push(referrer);
         }
-        let mut deleted = 0;
         for _ in 0..self.limits.write_attempts_max {
             let together = self.together(deployment, simple).await;
             left.extend(together.unowned);
@@ -124,7 +116,6 @@ impl Engine {
             match turn.commit(together.batch).await {
                 Ok(position) => {
                     deployment.note_commit(position);
-                    deleted = simple.len();
                     simple.clear();
                 }
                 Err(TurnError::Lost | TurnError::Commit(CommitError::ConditionFailed { .. })) => {
@@ -136,7 +127,7 @@ impl Engine {
         }
         left.extend(simple);
         left.append(&mut later);
-        Ok(Simple { deleted, left })
+        Ok(left)
     }
 
     /// The commit that deletes those of `referring` that are owned here.
