@@ -1,0 +1,145 @@
+//! What holds for references however many processes there are.
+
+use bowline_testkit::eventually_blocking;
+use bowline_wire::bowline::mixin::v1::ResourceShadow;
+
+use crate::lab::{Fleet, PATIENCE};
+
+const SECRETS: &str = "secrets.graph.test";
+const SECRET: &str = "secrets.graph.test/Secret";
+
+#[test]
+fn a_referrer_elsewhere_keeps_what_it_refers_to_under_its_name_of_an_older_version() {
+    Fleet::in_both_forms("graph-mixed", |fleet| {
+        let (secret, device) =
+            ("projects/p/regions/us/secrets/s", "projects/p/regions/eu/devices/d");
+        fleet.make("eu", "secret", secret, &[]).ok();
+        let token = "token=projects/p/regions/us/tokens/s";
+        fleet.make("us", "device", device, &[token]).ok();
+
+        let shadow = confirmed(fleet, secret);
+        let sources = shadow.back_reference_sources.iter().map(|s| (&*s.service, &*s.region));
+        assert_eq!(sources.collect::<Vec<_>>(), [("devices.graph.test", "eu")]);
+
+        for region in ["us", "eu"] {
+            let said = fleet.at(region, &["delete", secret]).fails("DELETION_BLOCKED");
+            assert!(said.contains(device) && said.contains("(token)"), "{said}");
+        }
+        assert_eq!(fleet.names("eu", "secret"), [secret]);
+
+        fleet.at("us", &["delete", device]).ok();
+        fleet.at("eu", &["delete", secret]).ok();
+        assert_eq!(fleet.shadow(SECRETS, "us", SECRET, secret), None);
+        // A name that does not exist is refused in either version.
+        fleet.make("eu", "device", device, &[token]).fails("REFERENCE_NOT_FOUND");
+    });
+}
+
+/// The shadow of a secret once the source that was granted a reference has said that it is committed.
+#[track_caller]
+fn confirmed(fleet: &Fleet, secret: &str) -> ResourceShadow {
+    let mut last = None;
+    let confirmed = eventually_blocking("no blockade", PATIENCE, || {
+        last = fleet.shadow(SECRETS, "us", SECRET, secret);
+        last.clone().filter(|shadow| shadow.tentative_blockades == 0)
+    });
+    confirmed.unwrap_or_else(|error| panic!("{error}: {last:?}"))
+}
+
+#[test]
+fn a_pair_in_one_deployment_holds_without_asking_anybody() {
+    Fleet::in_both_forms("graph-pair", |fleet| {
+        let device = |id: &str| format!("projects/p/regions/eu/devices/{id}");
+        let uplink = format!("uplink={}", device("a"));
+        fleet.make("eu", "device", &device("b"), &[&uplink]).fails("REFERENCE_NOT_FOUND");
+        fleet.make("us", "device", &device("a"), &[]).ok();
+        fleet.make("eu", "device", &device("b"), &[&uplink]).ok();
+        let of = |id: &str| {
+            let kind = "devices.graph.test/Device";
+            fleet.shadow("devices.graph.test", "eu", kind, &device(id)).expect("it is there")
+        };
+        assert!(of("a").back_reference_sources.is_empty(), "{:?}", of("a"));
+        let held = of("b").references;
+        assert!(held.iter().any(|held| held.path == "uplink" && held.region.is_empty()));
+
+        let said = fleet.at("us", &["delete", &device("a")]).fails("DELETION_BLOCKED");
+        assert!(said.contains(&device("b")), "{said}");
+        fleet.at("us", &["update", &device("b"), "--set", "uplink="]).ok();
+        fleet.at("us", &["delete", &device("a")]).ok();
+    });
+}
+
+#[test]
+fn a_cascade_over_three_services_ends_when_its_last_referrer_is_let_go() {
+    Fleet::in_both_forms("graph-cascade", |fleet| {
+        let account = "projects/p/accounts/a";
+        fleet.make("eu", "account", account, &[]).ok();
+        for region in ["eu", "us"] {
+            make_tree(fleet, region);
+        }
+        let kept = "projects/p/regions/eu/apps/a1";
+        fleet.make("us", "lease", "leases/l", &[&format!("app={kept}")]).ok();
+
+        fleet.at("eu", &["delete", account]).ok();
+        fleet.only("device", &[]);
+        fleet.only("app", &[kept]);
+        // What cannot go keeps the name of what it refers to, and that keeps the one before.
+        let device = "projects/p/regions/eu/devices/d1";
+        let said = fleet.make("us", "device", device, &[]).fails("DELETION_PENDING");
+        assert!(said.contains("apps.graph.test@eu"), "{said}");
+        let gone = "projects/p/regions/us/devices/d1";
+        fleet.in_the_end("DELETION_PENDING", || fleet.make("us", "device", gone, &[]));
+        let said = fleet.at("eu", &["delete", kept]).fails("DELETION_BLOCKED");
+        assert!(said.contains("leases/l"), "{said}");
+
+        fleet.at("us", &["delete", "leases/l"]).ok();
+        fleet.only("app", &[]);
+        fleet.in_the_end("DELETION_PENDING", || fleet.make("us", "device", device, &[]));
+        fleet.in_the_end("DELETION_PENDING", || fleet.make("us", "account", account, &[]));
+    });
+}
+
+/// Devices that go with the account, and apps that go with them.
+fn make_tree(fleet: &Fleet, region: &str) {
+    for n in [1, 2] {
+        let device = format!("projects/p/regions/{region}/devices/d{n}");
+        fleet.make(region, "device", &device, &["owner=projects/p/accounts/a"]).ok();
+        let app = format!("projects/p/regions/{region}/apps/a{n}");
+        fleet.make(region, "app", &app, &[&format!("device={device}")]).ok();
+    }
+}
+
+#[test]
+fn all_that_lies_in_a_project_goes_with_it_in_every_service_and_region() {
+    Fleet::in_both_forms("graph-project", |fleet| {
+        fleet.make("eu", "account", "projects/p/accounts/a", &[]).ok();
+        for region in ["eu", "us"] {
+            make_tree(fleet, region);
+            let secret = format!("projects/p/regions/{region}/secrets/s");
+            fleet.make(region, "secret", &secret, &[]).ok();
+        }
+        // Devices keep a secret, and go themselves.
+        let device = "projects/p/regions/eu/devices/d1";
+        let token = "token=projects/p/regions/us/tokens/s";
+        fleet.at("eu", &["update", device, "--set", token]).ok();
+
+        fleet.at("us", &["delete", "projects/p"]).ok();
+        for kind in ["app", "device", "secret", "account", "project"] {
+            fleet.only(kind, &[]);
+        }
+        fleet.in_the_end("DELETION_PENDING", || fleet.make_project("p"));
+        fleet.make("eu", "device", device, &[]).ok();
+    });
+}
+
+#[test]
+fn a_name_that_nothing_referred_to_is_free_at_once() {
+    Fleet::in_both_forms("graph-name", |fleet| {
+        let device = "projects/p/regions/eu/devices/d";
+        for _ in 0..3 {
+            fleet.make("us", "device", device, &[]).ok();
+            fleet.at("us", &["delete", device]).ok();
+        }
+        assert_eq!(fleet.names("eu", "device"), [""; 0]);
+    });
+}
