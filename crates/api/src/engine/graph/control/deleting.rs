@@ -90,8 +90,11 @@ impl Controller for Deleting {
         offer: &mut (dyn FnMut(Item<Work>) + Send),
     ) -> Result<(), Trouble> {
         let (_engine, deployment) = self.0.get()?;
-        for kind in deployment.kinds() {
-            let mut range = NameRange::all(deletion::table(&kind));
+        // Types are many, and those of which something is being deleted few.
+        let tables = async { deployment.backend.snapshot().await?.tables().await };
+        let tables = tables.await.map_err(|error| errors::store(&error))?;
+        for table in tables.into_iter().filter(|table| &*table.namespace == deletion::NAMESPACE) {
+            let mut range = NameRange::all(table);
             loop {
                 let found = page(&deployment, &range, shards).await?;
                 found.items.into_iter().for_each(&mut *offer);

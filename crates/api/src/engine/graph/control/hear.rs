@@ -14,6 +14,7 @@ use bowline_control::retry::Retry;
 use bowline_control::{Heard as Ring, Listener, Trouble};
 use bowline_node::{Answer, Call, DeploymentId};
 use bowline_store::RowId;
+use bowline_store::ring::Shards;
 use bowline_wire::bowline::mixin::v1::{self as wire, method};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -165,6 +166,8 @@ fn listen(
         seams: seams.clone(),
         token: String::new(),
         is_lossy: false,
+        told: None,
+        failures: 0,
     };
     let mut bell = bell.clone();
     let task = async move {
@@ -185,12 +188,14 @@ struct Ear {
     token: String,
     /// Something had to be left out, and is to be heard again.
     is_lossy: bool,
+    /// The failure that was told last, unless something was heard since.
+    told: Option<String>,
+    failures: u64,
 }
 
 impl Ear {
     async fn run(mut self) {
         let mut retry = Retry::default();
-        let mut told = None;
         loop {
             let began = self.seams.clock.monotonic();
             let (status, has_heard) = match self.stream(began).await {
@@ -202,16 +207,48 @@ impl Ear {
             };
             let now = self.seams.clock.monotonic();
             retry = if has_heard { Retry::default() } else { retry };
-            if let Some(status) = &status
-                && told.as_ref() != Some(&status.message)
-            {
-                tracing::info!(me = %self.here.me, peer = %self.peer, error = %status, "deletions are not heard; trying again");
-                told = Some(status.message.clone());
+            if let Some(status) = &status {
+                self.tell_failure(status);
             }
             let mut jitter = [0_u8; 1];
             self.seams.random.fill(&mut jitter);
             retry = retry.after(now, jitter[0]);
             self.seams.clock.sleep(retry.due.saturating_sub(now).min(WAIT_MAX)).await;
+        }
+    }
+
+    /// Logs a failure unless it was the last thing that was told, and shows it until something is heard again.
+    fn tell_failure(&mut self, status: &Status) {
+        self.failures += 1;
+        if self.told.as_ref() != Some(&status.message) {
+            tracing::info!(me = %self.here.me, peer = %self.peer, error = %status, "deletions are not heard; trying again");
+            self.told = Some(status.message.clone());
+        }
+        let queue = bowline_control::Status {
+            controller: "hear".into(),
+            queue: self.peer.to_string().into(),
+            shards: Shards::NONE,
+            pending: 0,
+            oldest_millis: None,
+            last_error: Some(status.message.as_str().into()),
+            failures: self.failures,
+            waits_for: None,
+            next_try: None,
+        };
+        self.show(vec![queue]);
+    }
+
+    fn show(&self, queues: Vec<bowline_control::Status>) {
+        if let Ok((_, deployment)) = self.here.get() {
+            deployment.board.tell(&format!("hear {}", self.peer).into(), queues);
+        }
+    }
+
+    /// Something was heard.
+    fn tell_success(&mut self) {
+        if self.told.take().is_some() {
+            tracing::info!(me = %self.here.me, peer = %self.peer, "deletions are heard again");
+            self.show(Vec::new());
         }
     }
 
@@ -231,6 +268,7 @@ impl Ear {
             let taken = self.take_in(message).await;
             taken.map_err(|trouble| end(trouble, has_heard))?;
             has_heard = true;
+            self.tell_success();
             if self.seams.clock.monotonic().saturating_sub(began) > LIFE {
                 self.token.clear();
                 return Ok(());

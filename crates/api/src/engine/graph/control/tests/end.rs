@@ -115,9 +115,11 @@ async fn a_deletion_that_comes_while_the_store_fails_is_heard_again() {
     world.stores[BASE].breaks.set(users.clone()).unwrap();
     world.delete("nodes/n").await.unwrap();
     world.tells("owned_deleting users.test@ 0..1024: 1 pending, failed").await;
+    world.tells("users.test: hear base.test@").await;
     users.speak();
     world.is_gone("apps/a").await;
     world.is_finished().await;
+    assert!(!world.status().contains("hear"), "{}", world.status());
 }
 
 #[tokio::test]
