@@ -138,11 +138,14 @@ impl Question {
     }
 }
 
+/// Kind, name and namespace: the order in which referrers are named.
+type Place = (Arc<str>, Arc<str>, Arc<str>);
+
 /// The first of many referrers by kind and name, and how many there are; memory is bounded by [`COUNT_MAX`].
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     seen: BTreeSet<Key>,
-    first: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), Vec<wire::Referrer>>,
+    first: BTreeMap<Place, Vec<wire::Referrer>>,
 }
 
 impl Tally {

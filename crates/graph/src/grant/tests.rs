@@ -246,7 +246,7 @@ fn check(
     after: &Inbound,
     answer: &Answer,
 ) -> Result<(), TestCaseError> {
-    let was_epoch = before.map_or(Epoch::default(), |before| before.epoch);
+    let was_epoch = before.map(|before| before.epoch).unwrap_or_default();
     let was_grants = before.map_or(0, |before| before.grants);
     prop_assert!(after.epoch >= was_epoch);
     prop_assert!(after.source(&me()).is_none());

@@ -45,9 +45,10 @@ impl Engine {
             } else {
                 None
             };
-            let of_kind = || rules.kind(&target.version, version, &target.kind);
-            let (kind, name) = name
-                .unwrap_or_else(|| (of_kind().unwrap_or(target.kind.to_string()), String::new()));
+            let (kind, name) = name.unwrap_or_else(|| {
+                let kind = rules.kind(&target.version, version, &target.kind);
+                (kind.unwrap_or_else(|| target.kind.to_string()), String::new())
+            });
             names.push(wire::VersionedName { version: version.to_owned(), kind, name });
         }
         Ok(names)

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bowline_base::Reason;
-use bowline_graph::Epoch;
+use bowline_graph::{Epoch, TargetName};
 use bowline_node::ownership::{self, Claim};
 use bowline_node::picture::ServiceInfo;
 use bowline_node::{DeploymentId, Part, Picture, Place};
-use bowline_wire::bowline::mixin::v1::{EstablishReferencesResponse, Refusal};
+use bowline_wire::bowline::mixin::v1::{EstablishReferencesResponse, Refusal, VersionedName};
 
 use super::world::{DEVICES, World, project, want};
 
@@ -90,4 +90,29 @@ async fn who_is_not_heard_of_is_no_stranger_before_the_picture_is_whole() {
         let first = answer.map(|answer| answer.refused.first().map(|refused| refused.why()));
         assert_eq!(first, expected, "{imported:?} {is_whole}");
     }
+}
+
+/// The names in all versions, as one line.
+async fn names(world: &World, version: &str, kind: &str, name: &str) -> Result<String, Reason> {
+    let target = TargetName::new(format!("iam.test/{kind}"), version, name);
+    let names = world.engine.versioned_names(&target).await.map_err(|status| status.reason)?;
+    let one = |name: &VersionedName| format!("{} {} {}", name.version, name.kind, name.name);
+    Ok(names.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+#[tokio::test]
+async fn names_take_their_region_from_who_owns_them() {
+    let (world, owners) = World::routed(picture(None, true));
+    let both = "v1 iam.test/Key keys/k, v2 iam.test/Key regions/eu/keys/k";
+    assert_eq!(names(&world, "v1", "Key", "keys/k").await.unwrap(), both);
+    assert_eq!(names(&world, "v2", "Key", "regions/eu/keys/k").await.unwrap(), both);
+    // One that the shorter name does not mean has no name there.
+    let other = names(&world, "v2", "Key", "regions/us/keys/k").await.unwrap();
+    assert_eq!(other, "v1 iam.test/Key , v2 iam.test/Key regions/us/keys/k");
+    let note = names(&world, "v1", "Note", "notes/n").await.unwrap();
+    assert_eq!(note, "v1 iam.test/Note notes/n, v2 iam.test/Note ");
+    // Nothing is made up where nobody knows.
+    owners.set(Err(Reason::Unavailable));
+    assert_eq!(names(&world, "v1", "Key", "keys/k").await, Err(Reason::Unavailable));
+    assert!(names(&world, "v1", "Project", "projects/p").await.is_ok());
 }

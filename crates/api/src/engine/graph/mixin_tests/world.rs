@@ -44,6 +44,14 @@ message Project {
   string name = 1;
   goten.types.Meta metadata = 2;
 }
+message Key {
+  option (google.api.resource) = { type: "iam.test/Key" pattern: "keys/{key}" };
+  string name = 1;
+}
+message Note {
+  option (google.api.resource) = { type: "iam.test/Note" pattern: "notes/{note}" };
+  string name = 1;
+}
 "#;
 
 const IAM_V2: &str = r#"
@@ -56,6 +64,10 @@ message Tenant {
   string name = 1;
   goten.types.Meta metadata = 2;
 }
+message Key {
+  option (google.api.resource) = { type: "iam.test/Key" pattern: "regions/{region}/keys/{key}" };
+  string name = 1;
+}
 "#;
 
 const UPGRADE: &str = "
@@ -64,6 +76,12 @@ types:
     becomes: Tenant
     names:
       - { from: 'projects/{project}', to: 'tenants/{project}' }
+  Key:
+    names:
+      - from: keys/{key}
+        to: regions/{region}/keys/{key}
+        with: { region: control_region }
+removed: [Note]
 ";
 
 const DEVICES_V1: &str = r#"
