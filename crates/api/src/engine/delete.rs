@@ -1,6 +1,7 @@
 //! The verb delete: what the request says; how it is carried out is the business of `graph::delete`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_base::Status;
 use bytes::Bytes;
@@ -13,11 +14,13 @@ use super::{Engine, Route};
 impl Engine {
     /// Deletes a resource, and what goes with it.
     ///
+    /// `until` is when it is to be finished, as monotonic time.
     /// With `validate_only` nothing is changed and nobody is bound: the answer says whether it could be deleted right now.
     pub(crate) async fn delete(
         self: &Arc<Self>,
         route: &Arc<Route>,
         request: Request<'_>,
+        until: Duration,
     ) -> Result<Bytes, Status> {
         let fields = request.fields;
         let field = field_name(&fields.name, "name");
@@ -32,6 +35,7 @@ impl Engine {
             shape: &route.resource,
             name: &name,
             force: request.flag(&fields.force),
+            until,
             why: Why::Asked(Asked { route, request: &request, etag, idempotent }),
         };
         if request.flag(&fields.validate_only) {

@@ -215,7 +215,7 @@ impl Engine {
         let answer = match route.binding.verb {
             Verb::Create => self.create(route, request, until).await,
             Verb::Update => self.update(route, request, until).await,
-            Verb::Delete => self.delete(route, request).await,
+            Verb::Delete => self.delete(route, request, until).await,
             _ => return self.read_here(route, request, context).await,
         };
         let answer = answer?;

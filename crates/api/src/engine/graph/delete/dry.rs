@@ -69,7 +69,8 @@ impl Engine {
             let sources = doomed.inbound.iter().flat_map(|(_, inbound)| &inbound.sources);
             sources.map(move |source| (doomed, &source.deployment))
         });
-        let look = |(doomed, source)| self.look_at(&me, doomed, source);
+        let deadline = LOOK_DEADLINE.min(self.time_left(wish));
+        let look = |(doomed, source)| self.look_at(&me, doomed, source, deadline);
         let mut unseen = Vec::new();
         for (doomed, source, seen) in join_all(looks.map(look)).await {
             match seen {
@@ -92,13 +93,14 @@ impl Engine {
         me: &DeploymentId,
         doomed: &'d Doomed,
         source: &'d DeploymentId,
+        deadline: Duration,
     ) -> (&'d Doomed, &'d DeploymentId, Result<ListReferrersResponse, Status>) {
         let request = ListReferrersRequest {
             target: Some((&doomed.name).into()),
             page_size: PAGE,
             page_token: String::new(),
         };
-        let seen = self.ask(me, source, LIST_REFERRERS, &request, LOOK_DEADLINE).await;
+        let seen = self.ask(me, source, LIST_REFERRERS, &request, deadline).await;
         (doomed, source, seen)
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod rule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_base::Status;
 use bowline_graph::plan_delete::{Answers, Attempt, Doomed, Facts, Plan, Trace, Verdict, plan};
@@ -40,6 +41,8 @@ pub(crate) struct Wish<'w> {
     pub(crate) name: &'w str,
     /// Children that block because they are children go too.
     pub(crate) force: bool,
+    /// When it is to be finished, as monotonic time.
+    pub(crate) until: Duration,
     pub(crate) why: Why<'w>,
 }
 
@@ -78,8 +81,9 @@ impl<'w> Wish<'w> {
         shape: &'w Arc<Shape>,
         name: &'w str,
         cause: &'w Cause,
+        until: Duration,
     ) -> Self {
-        Self { deployment, shape, name, force: false, why: Why::Rule(cause) }
+        Self { deployment, shape, name, force: false, until, why: Why::Rule(cause) }
     }
 
     pub(crate) fn key(&self) -> Key {

@@ -81,7 +81,8 @@ impl Engine {
             asked.answers.insert(target.uid, answers);
         }
         let me = self.me(&wish.deployment.service);
-        let ask = |(to, questions)| self.ask_source(&me, to, questions);
+        let deadline = QUESTION_DEADLINE.min(self.time_left(wish));
+        let ask = |(to, questions)| self.ask_source(&me, to, questions, deadline);
         for answered in join_all(questions.into_iter().map(ask)).await {
             let (source, holdings) = answered?;
             for (at, holding) in holdings {
@@ -93,6 +94,12 @@ impl Engine {
         Ok(asked)
     }
 
+    /// The time that asking may take: the client's, but for what it takes to tell it who did not answer.
+    pub(super) fn time_left(&self, wish: &Wish<'_>) -> Duration {
+        let left = wish.until.saturating_sub(self.seams.clock.monotonic());
+        left - left / 8
+    }
+
     async fn question(&self, target: &Doomed, inbound: &Inbound) -> Result<Question, Status> {
         let names = self.versioned_names(&target.name).await?;
         let uid = target.uid.0.to_be_bytes().to_vec();
@@ -102,7 +109,7 @@ impl Engine {
     /// Waits, for a moment at most, as long as saves are about to land or another deletion of the target is under way.
     async fn be_polite(&self, wish: &Wish<'_>, target: &Doomed) {
         let clock = &self.seams.clock;
-        let until = clock.monotonic() + COURTESY;
+        let until = clock.monotonic() + COURTESY.min(self.time_left(wish) / 2);
         let mut pause = LOOK_FIRST;
         while clock.monotonic() < until {
             let other = self.held_off(wish.deployment, &target.name.kind, target.uid);
@@ -132,11 +139,12 @@ impl Engine {
         me: &DeploymentId,
         to: DeploymentId,
         questions: Questions,
+        deadline: Duration,
     ) -> Result<(DeploymentId, Vec<(usize, Holding)>), Status> {
         let (places, questions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
         let request = CheckRequest { questions };
         let path = CHECK_IF_RESOURCE_IS_BLOCKED;
-        let answer = self.ask::<CheckResponse>(me, &to, path, &request, QUESTION_DEADLINE).await;
+        let answer = self.ask::<CheckResponse>(me, &to, path, &request, deadline).await;
         let answer = answer.map_err(|status| match status.reason {
             Reason::Unavailable => status,
             _ => unreachable(&to, status.message),

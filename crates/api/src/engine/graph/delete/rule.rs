@@ -18,6 +18,7 @@ use super::{Wish, inbound_key, name_of};
 use crate::engine::ownership::Guard;
 use crate::engine::shape::{Shape, aside_of};
 use crate::engine::{Deployment, Engine, errors};
+use crate::handler::Context;
 
 /// Most resources that one commit deletes by [`Engine::delete_simple`].
 pub(crate) const SIMPLE_MAX: usize = 512;
@@ -76,7 +77,8 @@ impl Engine {
         name: &str,
         cause: &Cause,
     ) -> Result<ByRule, Status> {
-        let wish = Wish::by_rule(deployment, shape, name, cause);
+        let until = self.until(&Context::default());
+        let wish = Wish::by_rule(deployment, shape, name, cause, until);
         match self.carry_out_deletion(&wish).await {
             Ok(Some(_)) => Ok(ByRule::Deleted),
             Ok(None) => Ok(ByRule::Unfounded),
