@@ -18,8 +18,10 @@ mod regions;
 mod sneaky;
 mod world;
 
+use std::time::Duration;
+
 use bowline_base::{Detail, Reason, Status};
-use bowline_store::{NameRange, Table, layout};
+use bowline_store::{NameRange, Table, Write, layout};
 use serde_json::json;
 use world::{BASE, World};
 
@@ -195,6 +197,24 @@ async fn another_service_blocks_too_and_all_are_told_together() {
     world.delete("a").await.unwrap();
     assert_eq!(rows_left(&world).await, 0);
     world.node("a", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_answer_in_the_client_s_time_is_named() {
+    let (world, _, users) = World::gated();
+    world.node("a", json!({})).await.unwrap();
+    world.app("z", json!({ "blocked": "nodes/a" })).await.unwrap();
+    world.delete_app("z").await.unwrap();
+    // It would answer only after its fence is written.
+    let fences =
+        |write: &Write| matches!(write, Write::Put { key, .. } if &*key.table.kind == "~fence");
+    let held = users.hold(move |batch| batch.writes.iter().any(fences));
+    let status = world.delete_within("a", Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(status.reason, Reason::Unavailable, "{status}");
+    assert_eq!(status.metadata["service"], "users.test");
+    world.get_node("a").await.unwrap();
+    held.go();
+    world.delete("a").await.unwrap();
 }
 
 #[tokio::test]

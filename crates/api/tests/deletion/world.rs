@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_api::engine::{Engine, Parts};
 use bowline_api::handler::Context;
@@ -127,6 +128,15 @@ impl World {
 
     /// `method` is `base.v1.NodeService/CreateNode`.
     pub async fn call(&self, method: &str, request: Value) -> Result<Value, Status> {
+        self.call_in(method, request, Context::default()).await
+    }
+
+    pub async fn call_in(
+        &self,
+        method: &str,
+        request: Value,
+        context: Context,
+    ) -> Result<Value, Status> {
         let path = format!("/{method}");
         let found = self.engine.registry().methods.get(&path);
         let input = found.unwrap_or_else(|| panic!("no method {path}")).descriptor.input();
@@ -134,7 +144,7 @@ impl World {
         let mut json = serde_json::Deserializer::from_str(&text);
         let message = DynamicMessage::deserialize(input, &mut json)
             .unwrap_or_else(|error| panic!("{text}: {error}"));
-        let answer = self.engine.call_unary(&path, message, Context::default()).await?;
+        let answer = self.engine.call_unary(&path, message, context).await?;
         let options = SerializeOptions::new();
         Ok(answer.serialize_with_options(serde_json::value::Serializer, &options).unwrap())
     }
@@ -171,6 +181,13 @@ impl World {
 
     pub async fn delete(&self, id: &str) -> Result<Value, Status> {
         self.delete_with(id, json!({})).await
+    }
+
+    /// By a client that has this much time.
+    pub async fn delete_within(&self, id: &str, deadline: Duration) -> Result<Value, Status> {
+        let context = Context { deadline: Some(deadline), ..Context::default() };
+        let request = json!({ "name": format!("nodes/{id}") });
+        self.call_in("base.v1.NodeService/DeleteNode", request, context).await
     }
 
     pub async fn delete_with(&self, id: &str, mut request: Value) -> Result<Value, Status> {
