@@ -14,8 +14,9 @@ fn main() -> ExitCode {
     if names.iter().any(|n| n == "--mistakes") {
         return print_mistakes();
     }
-    let mut sound = true;
-    for (name, world) in chosen(&names) {
+    let worlds = chosen(&names);
+    let mut sound = worlds.len() >= names.len();
+    for (name, world) in worlds {
         sound &= print_world(&name, world);
     }
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }

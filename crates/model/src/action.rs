@@ -9,7 +9,7 @@ use crate::world::World;
 pub enum Action {
     /// A target is made, for the first time or anew.
     Create,
-    /// A deletion that finds no inbound row: its verdict asks nobody.
+    /// A deletion that finds no inbound row, or none that lists a source: its verdict asks nobody, and requires that row.
     DeleteAtOnce,
     /// A deletion raises the epoch, marks the row and asks every source.
     Attempt,
@@ -132,14 +132,13 @@ fn owner_actions(world: &World, state: &State, actions: &mut Vec<Action>) {
 }
 
 fn active_actions(world: &World, state: &State, actions: &mut Vec<Action>) {
-    let Some(row) = &state.owner.inbound else {
-        let blocked = state.owner.local.is_some_and(|r| r.behaviour == Behaviour::Block);
-        if !blocked {
-            actions.push(Action::DeleteAtOnce);
-        }
-        return;
-    };
-    let listed = row.sources.iter().filter(|l| **l != Listing::No).count();
+    let sources = state.owner.inbound.iter().flat_map(|row| row.sources);
+    let listed = sources.filter(|l| *l != Listing::No).count();
+    let blocked = state.owner.local.is_some_and(|r| r.behaviour == Behaviour::Block);
+    if listed == 0 && !blocked {
+        actions.push(Action::DeleteAtOnce);
+    }
+    let Some(row) = &state.owner.inbound else { return };
     if may_raise(world, state, listed) {
         actions.push(Action::Attempt);
     }

@@ -64,7 +64,11 @@ pub(crate) fn create(state: &mut State) {
 pub(crate) fn delete_at_once(world: &World, state: &mut State) {
     let owner = &mut state.owner;
     owner.life = Life::Deleting;
-    owner.inbound = Some(fresh_row(world, owner));
+    let row = match owner.inbound {
+        Some(row) => row,
+        None => fresh_row(world, owner),
+    };
+    owner.inbound = Some(Inbound { open: false, ..row });
     purge_if_alone(owner);
 }
 

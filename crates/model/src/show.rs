@@ -171,7 +171,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Action::Create => f.write_str("the target is made"),
-            Action::DeleteAtOnce => f.write_str("it is deleted; there is no inbound row"),
+            Action::DeleteAtOnce => f.write_str("it is deleted; no source is listed"),
             Action::Attempt => f.write_str("a deletion raises the epoch and asks"),
             Action::AskOwn => f.write_str("the own deployment is asked"),
             Action::Verdict => f.write_str("the deletion commits"),
