@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bowline_base::{Clock, Reason, Tasks};
 use futures::executor::LocalPool;
@@ -15,19 +15,25 @@ use crate::bell::Bell;
 /// Time by hand: sleepers wake when the hand has passed them.
 #[derive(Default)]
 struct Hand {
-    state: Mutex<(Duration, Vec<(Duration, oneshot::Sender<()>)>)>,
+    state: Mutex<Time>,
+}
+
+#[derive(Default)]
+struct Time {
+    now: Duration,
+    sleepers: Vec<(Duration, oneshot::Sender<()>)>,
 }
 
 impl Hand {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Duration, Vec<(Duration, oneshot::Sender<()>)>)> {
+    fn lock(&self) -> MutexGuard<'_, Time> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn advance(&self, by: Duration) {
         let mut state = self.lock();
-        state.0 += by;
-        let now = state.0;
-        for (_, sleeper) in state.1.extract_if(.., |(until, _)| *until <= now) {
+        state.now += by;
+        let now = state.now;
+        for (_, sleeper) in state.sleepers.extract_if(.., |(until, _)| *until <= now) {
             let _ = sleeper.send(());
         }
     }
@@ -39,14 +45,14 @@ impl Clock for Hand {
     }
 
     fn monotonic(&self) -> Duration {
-        self.lock().0
+        self.lock().now
     }
 
     fn sleep(&self, duration: Duration) -> bowline_base::seams::BoxFuture<()> {
         let (wake, woken) = oneshot::channel();
         let mut state = self.lock();
-        let until = state.0 + duration;
-        state.1.push((until, wake));
+        let until = state.now + duration;
+        state.sleepers.push((until, wake));
         Box::pin(async move {
             let _ = woken.await;
         })
