@@ -34,6 +34,7 @@ mod testing;
 mod transfer;
 mod up;
 mod verbs;
+mod violations;
 mod watch_state;
 
 use std::io::Write;

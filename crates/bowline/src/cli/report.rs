@@ -1,16 +1,14 @@
-//! Printing a failure for people: code, reason, message, each bad field, what to do. Never a debug dump.
+//! Printing a failure for people: code, reason, message, what is known besides, what to do. Never a debug dump.
 
 use std::fmt::Write as _;
 
 use bowline::{FleetError, StartError, storage};
 use bowline_api::server::ServeError;
 use bowline_store::backup::{BackupError, RestoreError};
-use tonic_types::{BadRequest, ErrorDetails, StatusExt};
+use tonic_types::StatusExt;
 
 use super::error::Error;
-
-/// Most violations of one kind that are printed; more help nobody.
-const VIOLATIONS_MAX: usize = 20;
+use super::violations;
 
 /// Renders `error` as the lines that go to standard error, without the final line break.
 pub(crate) fn render(error: &Error, color: bool) -> String {
@@ -165,8 +163,7 @@ const NOT_EMPTY: &str = "hint: only an empty store takes a backup; move what is 
 
 fn server_notes(status: &tonic::Status) -> Vec<String> {
     let details = status.get_error_details();
-    let mut lines = Vec::new();
-    push_violations(&mut lines, &details, status.message());
+    let mut lines = violations::lines(&details, status.message());
     if let Some(resource) = details.resource_info() {
         lines.push(format!("resource: {} {}", resource.resource_type, resource.resource_name));
     }
@@ -183,35 +180,6 @@ fn server_notes(status: &tonic::Status) -> Vec<String> {
         _ => {}
     }
     lines
-}
-
-/// `message` is what was said already: where it is all that there is about a single field, it is not said again.
-fn push_violations(lines: &mut Vec<String>, details: &ErrorDetails, message: &str) {
-    let is_said = |bad: &BadRequest| match &*bad.field_violations {
-        [only] => message == format!("{}: {}", only.field, only.description),
-        _ => false,
-    };
-    if let Some(bad) = details.bad_request().filter(|bad| !is_said(bad)) {
-        let shown = bad.field_violations.iter().take(VIOLATIONS_MAX);
-        lines.extend(shown.map(|v| match v.field.as_str() {
-            "" => v.description.clone(),
-            field => format!("field {field}: {}", v.description),
-        }));
-        push_rest(lines, bad.field_violations.len());
-    }
-    if let Some(failure) = details.precondition_failure() {
-        let shown = failure.violations.iter().take(VIOLATIONS_MAX);
-        lines.extend(
-            shown.map(|v| format!("blocked by {} ({}): {}", v.subject, v.r#type, v.description)),
-        );
-        push_rest(lines, failure.violations.len());
-    }
-}
-
-fn push_rest(lines: &mut Vec<String>, total: usize) {
-    if total > VIOLATIONS_MAX {
-        lines.push(format!("... and {} more", total - VIOLATIONS_MAX));
-    }
 }
 
 /// Whether the reason is one of this project, which has a page for each.
@@ -254,6 +222,7 @@ mod tests {
     use std::collections::HashMap;
 
     use expect_test::expect;
+    use tonic_types::ErrorDetails;
 
     use super::*;
 
@@ -273,35 +242,6 @@ mod tests {
               field device.spec.model: is required
               field device.name: has a bad id
               page: docs/errors/INVALID_FIELD.md"#]]
-        .assert_eq(&render(&error, false));
-    }
-
-    #[test]
-    fn what_the_message_says_of_one_field_is_not_repeated() {
-        let mut details = ErrorDetails::new();
-        details.set_error_info("INVALID_FILTER", "bowline", HashMap::new());
-        details.add_bad_request_violation("filter", "expected a value");
-        let error = failed(tonic::Code::InvalidArgument, "filter: expected a value", details);
-        expect![[r#"
-            error: INVALID_ARGUMENT (INVALID_FILTER): filter: expected a value
-              page: docs/errors/INVALID_FILTER.md"#]]
-        .assert_eq(&render(&error, false));
-    }
-
-    #[test]
-    fn blockers_are_listed() {
-        let mut details = ErrorDetails::new();
-        details.set_error_info("FAILED_PRECONDITION", "bowline", HashMap::new());
-        details.add_precondition_failure_violation(
-            "CHILDREN",
-            "projects/p/devices/d",
-            "is a child",
-        );
-        let error = failed(tonic::Code::FailedPrecondition, "projects/p has children", details);
-        expect![[r#"
-            error: FAILED_PRECONDITION (FAILED_PRECONDITION): projects/p has children
-              blocked by projects/p/devices/d (CHILDREN): is a child
-              page: docs/errors/FAILED_PRECONDITION.md"#]]
         .assert_eq(&render(&error, false));
     }
 

@@ -273,3 +273,17 @@ fn a_reader_that_leaves_early_is_no_failure() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\n");
 }
+
+#[test]
+fn a_deletion_that_is_blocked_says_by_what_and_by_which_field() {
+    let lab = Lab::new("blocked");
+    lab.apply("books.yaml", BOOKS).ok();
+    expect![[r#"
+        error: FAILED_PRECONDITION (DELETION_BLOCKED): Book "shelves/knots/books/day" is referred to by 1 resource that blocks its deletion, first Book "shelves/knots/books/ashley" (sequel)
+          blocked by //library.example.com/shelves/knots/books/ashley: sequel refers to shelves/knots/books/day
+          page: docs/errors/DELETION_BLOCKED.md
+    "#]]
+    .assert_eq(&lab.run(&["delete", "shelves/knots/books/day"]).fails(3));
+    // In this order nothing blocks.
+    lab.run(&["delete", "shelves/knots/books/ashley", "shelves/knots/books/day"]).ok();
+}
