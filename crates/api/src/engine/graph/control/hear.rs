@@ -31,6 +31,8 @@ use crate::engine::{Deployment, Engine};
 const SILENCE_MAX: Duration = PROGRESS_PERIOD.saturating_mul(3);
 /// Longest wait before a stream is opened again: a deployment that is back is to be heard soon.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Failures in a row that are nothing to tell people: while a fleet starts, some do not know each other yet.
+const QUIET: u64 = 4;
 /// After this long a stream is begun anew from the start, so that nothing is missed for ever.
 const LIFE: Duration = Duration::from_secs(1_800);
 /// Deletions of one deployment that are kept; those beyond are heard again later.
@@ -190,6 +192,7 @@ struct Ear {
     is_lossy: bool,
     /// The failure that was told last, unless something was heard since.
     told: Option<String>,
+    /// Since something was heard.
     failures: u64,
 }
 
@@ -217,10 +220,10 @@ impl Ear {
         }
     }
 
-    /// Logs a failure unless it was the last thing that was told, and shows it until something is heard again.
+    /// Logs a failure that lasts unless it was the last thing that was told, and shows it until something is heard again.
     fn tell_failure(&mut self, status: &Status) {
         self.failures += 1;
-        if self.told.as_ref() != Some(&status.message) {
+        if self.failures > QUIET && self.told.as_ref() != Some(&status.message) {
             tracing::info!(me = %self.here.me, peer = %self.peer, error = %status, "deletions are not heard; trying again");
             self.told = Some(status.message.clone());
         }
@@ -248,6 +251,8 @@ impl Ear {
     fn tell_success(&mut self) {
         if self.told.take().is_some() {
             tracing::info!(me = %self.here.me, peer = %self.peer, "deletions are heard again");
+        }
+        if std::mem::take(&mut self.failures) > 0 {
             self.show(Vec::new());
         }
     }
