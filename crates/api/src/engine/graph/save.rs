@@ -20,6 +20,9 @@ use super::refused::{Problem, Why, refusal};
 use crate::engine::shape::Shape;
 use crate::engine::{Deployment, Engine, errors};
 
+/// Up to so many rows are read singly, through the cache; more in one go.
+const SINGLE_READS_MAX: usize = 8;
+
 /// A save whose references are to be settled.
 pub(crate) struct Saving<'a> {
     pub(crate) deployment: &'a Deployment,
@@ -284,14 +287,15 @@ impl Engine {
         keys: &[Key],
     ) -> Result<Vec<Option<bowline_store::Row>>, Status> {
         let backend = &deployment.backend;
-        let rows = match keys {
-            [] => Ok(Vec::new()),
-            // A single row is often known to the cache, also that it is not there.
-            [key] => backend.get(key).await.map(|(row, _)| vec![row]),
-            keys => match backend.snapshot().await {
+        let rows = if keys.len() <= SINGLE_READS_MAX {
+            // One by one, since that is how rows come into the cache; also that one is not there.
+            let reads = keys.iter().map(async |key| Ok(backend.get(key).await?.0));
+            futures::future::try_join_all(reads).await
+        } else {
+            match backend.snapshot().await {
                 Ok(mut snapshot) => snapshot.batch_get(keys).await,
                 Err(error) => Err(error),
-            },
+            }
         };
         rows.map_err(|error| errors::store(&error))
     }

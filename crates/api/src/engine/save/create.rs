@@ -60,7 +60,12 @@ impl Engine {
             }
             self.pause_after(attempt).await;
         }
-        Err(Status::new(Reason::Conflict, "no free name was found in time; retry"))
+        Err(match new_name {
+            NewName::Given(name) => errors::conflict(ty, &name, "is written by many at once"),
+            NewName::Generated { .. } => {
+                Status::new(Reason::Conflict, "no free name was found in time; retry")
+            }
+        })
     }
 
     /// # Errors
