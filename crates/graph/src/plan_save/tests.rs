@@ -1,3 +1,5 @@
+//! Plans of saves, printed; and laws that hold for all of them.
+
 use expect_test::expect;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! References of documents: what is followed and what is not.
+
 use bowline_schema::diagnostic;
 use bowline_schema::load::load;
 use bowline_schema::source::Source;

@@ -1,3 +1,5 @@
+//! What comes of answers to `EstablishReferences`: grants, refusals, answers that make no sense.
+
 use establish_references_response::{Granted, Refused};
 use expect_test::expect;
 
