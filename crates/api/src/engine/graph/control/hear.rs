@@ -40,7 +40,10 @@ const KEPT_MAX: usize = 16_384;
 
 /// Deletions that concern this deployment and are not worked off.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<BTreeMap<(DeploymentId, RowId), Kept>>);
+pub(super) struct Heard(Mutex<AllKept>);
+
+/// By who told, then by uid.
+type AllKept = BTreeMap<DeploymentId, BTreeMap<RowId, Kept>>;
 
 #[derive(Debug)]
 struct Kept {
@@ -50,18 +53,27 @@ struct Kept {
 }
 
 impl Heard {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(DeploymentId, RowId), Kept>> {
+    fn lock(&self) -> MutexGuard<'_, AllKept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them, by who told, then by uid.
     pub(super) fn all(&self) -> Vec<(DeploymentId, Arc<Gone>)> {
-        let kept = self.lock();
-        kept.iter().map(|((from, _), kept)| (from.clone(), kept.gone.clone())).collect()
+        let all = self.lock();
+        let pairs = all.iter().flat_map(|(from, kept)| {
+            kept.values().map(move |kept| (from.clone(), kept.gone.clone()))
+        });
+        pairs.collect()
     }
 
     pub(super) fn forget(&self, from: &DeploymentId, gone: &Gone) {
-        self.lock().remove(&(from.clone(), gone.uid));
+        if let Some(kept) = self.lock().get_mut(from) {
+            kept.remove(&gone.uid);
+        }
+    }
+
+    fn count(&self, from: &DeploymentId) -> usize {
+        self.lock().get(from).map_or(0, BTreeMap::len)
     }
 
     /// Whether the last look at it is longer ago than `period`; then this is the look.
@@ -73,7 +85,8 @@ impl Heard {
         period: Duration,
     ) -> bool {
         let mut all = self.lock();
-        let Some(kept) = all.get_mut(&(from.clone(), gone.uid)) else { return false };
+        let kept = all.get_mut(from).and_then(|kept| kept.get_mut(&gone.uid));
+        let Some(kept) = kept else { return false };
         let is_due = now.saturating_sub(kept.looked) >= period;
         if is_due {
             kept.looked = now;
@@ -84,13 +97,12 @@ impl Heard {
     /// `false` if there are too many of that deployment.
     fn keep(&self, from: &DeploymentId, gone: Gone, now: Duration) -> bool {
         let mut all = self.lock();
-        let key = (from.clone(), gone.uid);
-        let first = (from.clone(), RowId(0));
-        let of_it = all.range(first..).take_while(|((of, _), _)| of == from).take(KEPT_MAX).count();
-        if of_it >= KEPT_MAX && !all.contains_key(&key) {
+        let kept = all.entry(from.clone()).or_default();
+        if kept.len() >= KEPT_MAX && !kept.contains_key(&gone.uid) {
             return false;
         }
-        all.entry(key).or_insert_with(|| Kept { gone: Arc::new(gone), looked: now });
+        let uid = gone.uid;
+        kept.entry(uid).or_insert_with(|| Kept { gone: Arc::new(gone), looked: now });
         true
     }
 }
@@ -328,10 +340,7 @@ impl Ear {
 
     /// Whether half of what may be kept has been worked off.
     fn has_room(&self) -> bool {
-        let first = (self.peer.clone(), RowId(0));
-        let kept = self.heard.lock();
-        let of_it = kept.range(first..).take_while(|((of, _), _)| *of == self.peer);
-        of_it.take(KEPT_MAX / 2).count() < KEPT_MAX / 2
+        self.heard.count(&self.peer) < KEPT_MAX / 2
     }
 }
 
@@ -339,4 +348,43 @@ impl Ear {
 struct End {
     trouble: Trouble,
     has_heard: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::graph::delete::rule::Cause;
+
+    use super::*;
+
+    fn gone(uid: u128) -> Gone {
+        let target = RowId(uid);
+        let cause = Cause { root_cause: String::new(), actor: String::new(), target };
+        Gone { uid: target, names: Vec::new(), cause, millis: 0 }
+    }
+
+    #[test]
+    fn what_is_kept_of_one_deployment_is_bounded_and_does_not_displace_that_of_others() {
+        let heard = Heard::default();
+        let many: DeploymentId = "a.test@eu".parse().unwrap();
+        let few: DeploymentId = "b.test@eu".parse().unwrap();
+        let keep = |from: &DeploymentId, uid| heard.keep(from, gone(uid), Duration::ZERO);
+        assert!((0..KEPT_MAX).all(|uid| keep(&many, uid as u128 + 1)));
+        assert!(!keep(&many, 1 << 100));
+        assert!(keep(&many, 1), "it is kept already");
+        assert!(keep(&few, 1));
+        heard.forget(&many, &gone(1));
+        assert!(keep(&many, 1 << 100));
+        assert_eq!(heard.all().len(), KEPT_MAX + 1);
+    }
+
+    #[test]
+    fn what_others_work_at_is_looked_at_now_and_then() {
+        let (heard, from) = (Heard::default(), "a.test@eu".parse().unwrap());
+        heard.keep(&from, gone(1), Duration::ZERO);
+        let period = Duration::from_secs(30);
+        let is_due =
+            |seconds| heard.is_look_due(&from, &gone(1), Duration::from_secs(seconds), period);
+        assert_eq!([10, 30, 31, 60].map(is_due), [false, true, false, true]);
+        assert!(!heard.is_look_due(&from, &gone(2), Duration::from_secs(99), period));
+    }
 }
