@@ -8,6 +8,7 @@ mod lists;
 mod reads;
 mod rest;
 mod steps;
+mod targets;
 pub mod watch;
 mod writes;
 
@@ -42,7 +43,10 @@ pub async fn run(world: &World, ty: &Arc<ResourceType>) -> TypeReport {
     if calls.verbs().next().is_none() {
         log.fail(Step::Bind, unbound(world, ty));
     } else if let Some(round) = writes::Round::new(world, ty, &calls, &mut log) {
-        round.run(&mut log).await;
+        match targets::make_room(world, ty).await {
+            Ok(()) => round.run(&mut log).await,
+            Err(failure) => log.fail(Step::Round, failure.to_string()),
+        }
     }
     log.report(ty)
 }

@@ -11,6 +11,7 @@ use prost_reflect::DynamicMessage;
 
 use super::calls::{Bound, Failure};
 use super::check;
+use super::targets;
 use super::writes::Round;
 
 impl Round<'_> {
@@ -59,6 +60,7 @@ impl Round<'_> {
         sent: &DynamicMessage,
         name: &str,
     ) -> Result<(), Failure> {
+        targets::plant(self.world, self.ty, name, sent).await?;
         let json =
             serde_json::to_vec(body).map_err(|error| wrong("the resource as JSON", &error))?;
         self.rest("POST", path, Body::from(json)).await?;

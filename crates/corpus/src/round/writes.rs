@@ -11,16 +11,17 @@ use bowline_store::Backend;
 use prost::Message;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
-use super::World;
 use super::calls::{self, Bound, Calls, Failure};
 use super::check;
 use super::steps::{Log, Step};
 use super::watch::{Seen, Stream, Watcher};
+use super::{World, targets};
 use crate::generate::names::{self, Name};
 use crate::generate::{Plan, pick, values};
 
 /// Everything that the steps of one type share.
 pub(super) struct Round<'a> {
+    pub(super) world: &'a World,
     pub(super) ty: &'a Arc<ResourceType>,
     pub(super) calls: &'a Calls,
     pub(super) plan: Plan<'a>,
@@ -49,6 +50,7 @@ impl<'a> Round<'a> {
         let plan = Plan::new(world.engine.registry(), ty);
         let main = names::name(ty, pattern, "alpha");
         Some(Self {
+            world,
             ty,
             calls,
             plan,
@@ -70,7 +72,9 @@ impl<'a> Round<'a> {
     }
 
     pub(super) fn filled(&self, seed: usize) -> DynamicMessage {
-        values::resource(&self.plan, seed)
+        let mut resource = values::resource(&self.plan, seed);
+        targets::clear_own_kind(self.world, self.ty, &mut resource);
+        resource
     }
 
     pub(super) fn put_name(&self, resource: &mut DynamicMessage, name: &str) {
@@ -171,6 +175,7 @@ impl<'a> Round<'a> {
             return Err(Failure::Wrong("no create method".to_owned()));
         };
         let sent = self.filled(seed);
+        targets::plant(self.world, self.ty, &name.text, &sent).await?;
         let request = self.create_request(&bound, name, sent.clone());
         let answer = self.calls.unary(&bound, request.clone()).await?;
         let created = match bound.resource_in(&answer)? {
@@ -314,6 +319,7 @@ impl<'a> Round<'a> {
         paths: &[&str],
     ) -> Result<DynamicMessage, Failure> {
         let name = check::name_of(self.ty, &resource);
+        targets::plant(self.world, self.ty, &name, &resource).await?;
         let mut request = bound.request();
         calls::set_resource(bound, &mut request, resource);
         calls::set_text(&mut request, &bound.fields().name, &name);
