@@ -288,7 +288,7 @@ impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("blocked")?;
         for (at, count) in &self.counts {
-            let at = at.as_ref().map_or("here".to_owned(), ToString::to_string);
+            let at = at.as_ref().map_or_else(|| "here".to_owned(), ToString::to_string);
             write!(f, "\n  {at}: {}", counted(*count))?;
         }
         for Blocker { name, kind, path, target, .. } in self.by.iter().take(NAMED_MAX) {
