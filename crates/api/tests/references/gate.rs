@@ -13,12 +13,17 @@ use tokio::sync::{oneshot, watch};
 /// Longest wait of a test.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// What is written, and the two ends that a held commit has.
+type Held = (&'static str, oneshot::Sender<()>, oneshot::Receiver<()>);
+/// Which conditions are meant.
+type Conditions = fn(&Condition) -> bool;
+
 #[derive(Default)]
 pub struct Gate {
     inner: Memory,
-    held: Mutex<Vec<(&'static str, oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+    held: Mutex<Vec<Held>>,
     /// A planted mistake: conditions that commits forget.
-    forgotten: Mutex<Option<fn(&Condition) -> bool>>,
+    forgotten: Mutex<Option<Conditions>>,
     snapshots: AtomicUsize,
 }
 
@@ -56,7 +61,7 @@ impl Gate {
     }
 
     /// From now on commits forget these conditions.
-    pub fn forget(&self, conditions: fn(&Condition) -> bool) {
+    pub fn forget(&self, conditions: Conditions) {
         *self.forgotten.lock().unwrap() = Some(conditions);
     }
 

@@ -98,7 +98,7 @@ impl Engine {
             match answer {
                 Ok(answer) => answers.take(message, answer),
                 Err(status) => {
-                    answers.failure.get_or_insert(no_answer(&message.owner, status));
+                    answers.failure.get_or_insert_with(|| no_answer(&message.owner, status));
                 }
             }
         }

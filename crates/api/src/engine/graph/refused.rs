@@ -42,7 +42,7 @@ impl Why {
 pub(crate) fn refusal(ty: &ResourceType, name: &str, problems: &[Problem]) -> Option<Status> {
     // What is only missing can be made; where something is refused for good, that is what to say first.
     let refused = problems.iter().find(|problem| problem.why != Why::NotFound);
-    let first = refused.or(problems.first())?;
+    let first = refused.or_else(|| problems.first())?;
     let what = format!(
         "{} \"{}\" ({})",
         short_kind(&first.target),
