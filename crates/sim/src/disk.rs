@@ -152,7 +152,8 @@ impl Disk {
 
     fn apply(&self, process: ProcessId, mut batch: Batch) -> Result<Position, CommitError> {
         if let Some(fault) = self.planted {
-            fault.spoil_batch(&mut batch);
+            let read = |key: &Key| self.row(key);
+            fault.spoil_batch(&mut batch, &read, &|probability| self.world.chance(probability));
             if fault == Fault::WritesLost && self.world.chance(WRITES_LOST) {
                 return Ok(*self.memory.head().borrow());
             }

@@ -22,12 +22,12 @@ use crate::disk::{Disk, DiskFaults};
 use crate::judge::Judge;
 use crate::network::Network;
 use crate::planted::Fault;
-use crate::services::{DEVICES, IAM, registry};
+use crate::services::{APPS, DEVICES, IAM, IMPORTS, registry};
 use crate::world::{ProcessId, World};
 use door::{Door, Served};
 
 /// The services of the fleet.
-pub const SERVICES: [&str; 2] = [IAM, DEVICES];
+pub const SERVICES: [&str; 3] = [IAM, DEVICES, APPS];
 
 /// A fleet; see the module's header.
 pub struct Fleet {
@@ -66,9 +66,12 @@ impl Fleet {
         });
         let disks: BTreeMap<_, _> = disks.collect();
         judge.watch(disks.values().cloned().collect());
+        let network = Network::planted(world, planted);
+        let names = judge.clone();
+        network.look_up(Arc::new(move |kind, name| names.uid(kind, name)));
         Arc::new(Self {
             world: world.clone(),
-            network: Network::planted(world, planted),
+            network,
             regions: regions.iter().map(|region| (*region).to_owned()).collect(),
             disks,
             judge,
@@ -167,6 +170,14 @@ impl Fleet {
         }
     }
 
+    /// Makes the wall clock of a region's process jump to where it is wrong by this much.
+    pub fn set_clock(&self, region: &str, skew_millis: i64) {
+        if let Some(process) = self.process(region) {
+            self.world.note(format!("{region}: the clock is wrong by {skew_millis} ms"));
+            self.world.set_clock(process, skew_millis);
+        }
+    }
+
     /// Changes the picture; who is told of it is another matter: see [`Fleet::tell`].
     pub fn redraw(&self, change: impl FnOnce(&mut Picture)) {
         let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,11 +243,14 @@ impl Fleet {
 fn picture(regions: &[&str], control: &str) -> Picture {
     let known = regions.iter().map(|region| (*region).into()).collect();
     let mut picture = Picture { regions: known, is_whole: true, ..Picture::default() };
-    for service in SERVICES {
+    for (service, imports) in IMPORTS {
+        let version = |imported: &&str| (("v1".into(), (*imported).into()), "v1".into());
         let policy = Policy::new(control, regions.iter().copied());
         let info = ServiceInfo {
             versions: vec!["v1".into()],
             policy,
+            imports: imports.iter().map(|imported| (*imported).into()).collect(),
+            imported_versions: imports.iter().map(version).collect(),
             generation: 1,
             ..ServiceInfo::default()
         };

@@ -9,23 +9,27 @@
 //!   between question and answer, a list leaves out nothing silently;
 //! - a request with an id is carried out once, and never told that it was in its own way.
 //!
-//! `answers` has what is checked of answers.
+//! `answers` has what is checked of answers, `graph` what is checked of references.
 
 mod answers;
+mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bowline_graph::deletion;
 use bowline_node::DeploymentId;
-use bowline_store::{Batch, Key, Row, Write, layout};
+use bowline_store::{Batch, Key, Row, RowId, Table, Write, layout};
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage};
 
 pub use answers::{Asked, Listed};
+pub use graph::{Counts, Wanted};
 
 use crate::disk::{Disk, Witness};
 use crate::services::{Kind, registry};
 use crate::world::{ProcessId, World};
+use graph::Graph;
 
 /// What a project's policy says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,7 @@ struct State {
 pub struct Judge {
     world: World,
     known: Mutex<Known>,
+    graph: Mutex<Graph>,
     disks: Mutex<Vec<Arc<Disk>>>,
 }
 
@@ -79,7 +84,12 @@ impl Judge {
     /// `service_control`: which region owns what is under no project, by service.
     pub fn new(world: &World, service_control: BTreeMap<String, String>) -> Arc<Self> {
         let known = Known { service_control, ..Known::default() };
-        Arc::new(Self { world: world.clone(), known: Mutex::new(known), disks: Mutex::default() })
+        Arc::new(Self {
+            world: world.clone(),
+            known: Mutex::new(known),
+            graph: Mutex::default(),
+            disks: Mutex::default(),
+        })
     }
 
     /// Judges what is on these disks from now on; empty: lets go of them.
@@ -111,11 +121,53 @@ impl Judge {
         self.known().commits
     }
 
+    /// A client asks for a write with this value, which sets these fields.
+    pub fn wants(&self, value: &str, wanted: Wanted) {
+        self.graph().wants(value, wanted);
+    }
+
+    /// A client asks for a deletion.
+    pub fn deleting(&self, asked: &Asked) {
+        self.graph().asks_to_delete(asked.kind, &asked.name, asked.since);
+    }
+
+    /// Which resource has this name now, wherever.
+    pub fn uid(&self, kind: &str, name: &str) -> Option<RowId> {
+        self.graph().uid(Kind::of(kind)?, name)
+    }
+
+    /// Deployments that may refer to a resource, as its owner has noted them; and how many blockades it has.
+    pub fn sources(&self, kind: Kind, name: &str) -> (Vec<String>, usize) {
+        let graph = self.graph();
+        let inbound = graph.uid(kind, name).and_then(|uid| graph.inbound_of(uid));
+        inbound.map_or_else(Default::default, |inbound| {
+            let sources = inbound.sources.iter().map(|source| source.deployment.to_string());
+            (sources.collect(), inbound.blockades.len())
+        })
+    }
+
+    /// The names that a resource refers to, by path; nothing if it is not there.
+    pub fn refers_to(&self, kind: Kind, name: &str) -> Vec<(String, String)> {
+        let graph = self.graph();
+        let held = graph.uid(kind, name).map(|uid| graph.held_by(uid)).unwrap_or_default();
+        held.iter().map(|held| (held.path.clone(), held.target.name.to_string())).collect()
+    }
+
+    /// What is left of work that should be done in the end.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.graph().unfinished()
+    }
+
+    /// What was come across until now.
+    pub fn counts(&self) -> Counts {
+        self.graph().counts
+    }
+
     /// That the disks have exactly what was committed: nothing came or went unseen.
     pub fn check_disks<'a>(&self, disks: impl Iterator<Item = &'a Arc<Disk>>) {
         let mut found: BTreeMap<(Kind, String), BTreeSet<String>> = BTreeMap::new();
         for disk in disks {
-            for (table, (name, _)) in disk.rows(|table| !table.is_internal()) {
+            for (table, (name, _)) in disk.rows(is_resources) {
                 let Some(kind) = Kind::of(&table.kind) else { continue };
                 found.entry((kind, name.to_string())).or_default().insert(region_of(disk));
             }
@@ -129,6 +181,10 @@ impl Judge {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn graph(&self) -> MutexGuard<'_, Graph> {
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn blame(&self, found: Result<(), String>) {
@@ -152,7 +208,7 @@ impl Witness for Judge {
                 self.blame(judged);
             }
             let Some(kind) = Kind::of(&key.table.kind) else { continue };
-            if key.table.is_internal() {
+            if !is_resources(&key.table) {
                 continue;
             }
             let now = self.world.now();
@@ -163,6 +219,11 @@ impl Witness for Judge {
             let judged = self.known().write(&disks, disk, kind, &key.name, document, now);
             self.blame(judged);
         }
+        let (notes, judged) = self.graph().commit(disk.name(), &batch.writes, self.world.now());
+        for note in notes {
+            self.world.note(format!("{}: {note}", disk.name()));
+        }
+        self.blame(judged);
     }
 }
 
@@ -289,6 +350,11 @@ fn claim_on(disk: &Disk, spot: &Spot) -> Option<(String, u64)> {
     disk.row(&key).as_ref().and_then(claim)
 }
 
+/// Deletions that are not finished lie in the log, too, and are no resources.
+fn is_resources(table: &Table) -> bool {
+    !table.is_internal() && &*table.namespace != deletion::NAMESPACE
+}
+
 fn service_of(disk: &Disk) -> String {
     disk.name().split('@').next().unwrap_or_default().to_owned()
 }
@@ -327,6 +393,11 @@ fn decode(kind: Kind, row: &Row) -> DynamicMessage {
     let descriptor: MessageDescriptor = kind.resource(&registry(), "", "").descriptor();
     DynamicMessage::decode(descriptor.clone(), row.body.as_ref())
         .unwrap_or_else(|_| DynamicMessage::new(descriptor))
+}
+
+/// Which write a row is from.
+pub(crate) fn value_of(kind: Kind, row: &Row) -> String {
+    text(&decode(kind, row), "value")
 }
 
 fn text(message: &DynamicMessage, field: &str) -> String {

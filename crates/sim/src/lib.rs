@@ -10,6 +10,7 @@ pub mod judge;
 pub mod network;
 pub mod plan;
 pub mod planted;
+pub mod references;
 pub mod run;
 mod seams;
 pub mod services;
@@ -20,7 +21,7 @@ pub mod world;
 
 pub use disk::{Disk, DiskFaults};
 pub use judge::Judge;
-pub use network::{Deliver, Network, NetworkFaults};
+pub use network::{Deliver, Meddling, Network, NetworkFaults};
 pub use planted::Fault;
 pub use trace::Trace;
 pub use world::{Ended, ProcessId, World};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bowline_sim::Fault;
+use bowline_sim::judge::Counts;
 use bowline_sim::run::{Report, run};
 use clap::Parser;
 
@@ -24,6 +25,9 @@ struct Args {
     /// Plants a fault, and stops at the first seed that finds it.
     #[arg(long)]
     fault: Option<Fault>,
+    /// Plants each fault in turn, and says which seed finds it; fails if one is not found in 1,000 seeds.
+    #[arg(long, conflicts_with_all = ["seeds", "seed", "fault"])]
+    planted: bool,
     /// Runs all seeds, whatever fails.
     #[arg(long)]
     keep_going: bool,
@@ -39,8 +43,31 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match args.seed {
         Some(seed) => one(seed, &args),
+        None if args.planted => planted(&args),
         None => many(&args),
     }
+}
+
+/// Within so many seeds each planted fault must be found.
+const FOUND_WITHIN: u64 = 1_000;
+
+#[expect(clippy::print_stdout, reason = "this is a command")]
+fn planted(args: &Args) -> ExitCode {
+    let mut missed = Vec::new();
+    for fault in Fault::ALL {
+        let one = Args { fault: Some(*fault), seeds: FOUND_WITHIN, keep_going: false, ..*args };
+        let sum = run_all(&one);
+        // Worlds run side by side: the first one that finds it counts.
+        let found = sum.failed.iter().min_by_key(|report| report.seed);
+        match found.and_then(|report| Some((report.seed, report.failure.as_ref()?))) {
+            Some((seed, failure)) => {
+                println!("{fault}: found after {} seeds: {failure}", seed + 1 - args.from);
+            }
+            None => missed.push(*fault),
+        }
+    }
+    missed.iter().for_each(|fault| println!("{fault}: NOT found in {FOUND_WITHIN} seeds"));
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::print_stdout, reason = "this is a command")]
@@ -49,6 +76,7 @@ fn one(seed: u64, args: &Args) -> ExitCode {
     print!("{}", report.tail(args.events));
     println!("{}", report.plan);
     println!("{}", summary(&report));
+    println!("{}", report.counts);
     if report.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -66,6 +94,7 @@ struct Sum {
     seeds: u64,
     steps: u64,
     commits: u64,
+    counts: Counts,
     failed: Vec<Report>,
 }
 
@@ -91,6 +120,7 @@ fn many(args: &Args) -> ExitCode {
         sum.steps / seeds,
         sum.commits / seeds
     );
+    println!("of all: {}", sum.counts);
     if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -125,6 +155,7 @@ impl Sum {
         self.seeds += 1;
         self.steps += report.steps;
         self.commits += report.commits;
+        self.counts += report.counts;
         if report.failure.is_some() {
             self.failed.push(report);
         }

@@ -13,10 +13,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bowline_base::Status;
 use bowline_node::{Answer, Call, DeploymentId, Peers, peers};
+use bowline_store::RowId;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
 
-use crate::planted::Fault;
+use crate::planted::{Fault, Memory};
 use crate::world::{ProcessId, World};
 
 /// How the network misbehaves. Probabilities are per message.
@@ -45,6 +47,19 @@ impl NetworkFaults {
         breaks: 0.0,
         notice_max: Duration::from_secs(2),
     };
+}
+
+/// What happens to one call that a scenario is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Meddling {
+    /// The request does not arrive.
+    LoseRequest,
+    /// The call is carried out, and nobody hears of it.
+    LoseAnswer,
+    /// The request takes this much longer.
+    Late(Duration),
+    /// The same request arrives once more, this much later.
+    Again(Duration),
 }
 
 /// What answers calls in a process.
@@ -88,7 +103,16 @@ struct State {
     /// Of requests that were forwarded, by their ids: method, and the hosts that they came to.
     forwarded: BTreeMap<String, BTreeSet<(Arc<str>, String)>>,
     planted: Option<Fault>,
+    /// For the next call of each method, by the last part of its path.
+    meddling: Vec<(String, Meddling)>,
+    /// Calls until now, by the last part of their paths.
+    counts: BTreeMap<String, u64>,
+    memory: Memory,
+    lookup: Option<Lookup>,
 }
+
+/// Which resource has a name now, by kind and name: for planted faults.
+pub(crate) type Lookup = Arc<dyn Fn(&str, &str) -> Option<RowId> + Send + Sync>;
 
 #[derive(Clone)]
 struct Place {
@@ -106,6 +130,18 @@ struct Trip {
     from: DeploymentId,
     to: DeploymentId,
     call: Call,
+    meddling: Option<Meddling>,
+}
+
+impl State {
+    /// The number of a call, and what is to happen to it.
+    fn begin(&mut self, call: &Call) -> (u64, Option<Meddling>) {
+        self.calls += 1;
+        let method = call.path.rsplit('/').next().unwrap_or_default();
+        *self.counts.entry(method.to_owned()).or_default() += 1;
+        let found = self.meddling.iter().position(|(meant, _)| meant == method);
+        (self.calls, found.map(|at| self.meddling.remove(at).1))
+    }
 }
 
 impl Network {
@@ -122,6 +158,10 @@ impl Network {
             calls: 0,
             forwarded: BTreeMap::new(),
             planted,
+            meddling: Vec::new(),
+            counts: BTreeMap::new(),
+            memory: Memory::default(),
+            lookup: None,
         };
         Self { world: world.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -148,6 +188,21 @@ impl Network {
         self.state().cut.clear();
     }
 
+    /// Does something to the next call of a method, `EstablishReferences`.
+    pub fn meddle(&self, method: &str, meddling: Meddling) {
+        self.state().meddling.push((method.to_owned(), meddling));
+    }
+
+    /// How often a method was called.
+    pub fn calls(&self, method: &str) -> u64 {
+        self.state().counts.get(method).copied().unwrap_or_default()
+    }
+
+    /// Lets planted faults know which resource has a name; taken back by [`Network::forget_all`].
+    pub(crate) fn look_up(&self, lookup: Lookup) {
+        self.state().lookup = Some(lookup);
+    }
+
     /// What is wrong on purpose.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.state().planted
@@ -160,7 +215,9 @@ impl Network {
 
     /// Nobody listens any more; lets go of all doors.
     pub fn forget_all(&self) {
-        let gone = std::mem::take(&mut self.state().places);
+        let mut state = self.state();
+        let gone = (std::mem::take(&mut state.places), state.lookup.take());
+        drop(state);
         drop(gone);
     }
 
@@ -208,11 +265,7 @@ impl Peers for Line {
         to: &DeploymentId,
         call: Call,
     ) -> Result<Answer, Status> {
-        let number = {
-            let mut state = self.network.state();
-            state.calls += 1;
-            state.calls
-        };
+        let (number, meddling) = self.network.state().begin(&call);
         let world = self.network.world.clone();
         let proof = (self.proof)(from, to);
         let mut call = call.with_header(peers::headers::CALLER, proof);
@@ -228,6 +281,7 @@ impl Peers for Line {
             from: from.clone(),
             to: to.clone(),
             call,
+            meddling,
         };
         trip.note("sent");
         let (sender, receiver) = oneshot::channel();
@@ -284,11 +338,14 @@ impl Trip {
     fn start(self, sender: oneshot::Sender<Answered>) {
         let world = self.network.world.clone();
         let is_doubled = self.network.world.chance(self.network.faults().doubled);
-        if is_doubled && !self.call.streams {
-            let again = self.clone();
+        let later = match self.meddling {
+            Some(Meddling::Again(later)) => Some(later),
+            _ if is_doubled => Some(world.between(Duration::ZERO, Duration::from_secs(1))),
+            _ => None,
+        };
+        if let Some(later) = later.filter(|_| !self.call.streams) {
+            let again = Self { meddling: None, ..self.clone() };
             let twice = async move {
-                let later = Duration::from_secs(1);
-                let later = again.network.world.between(Duration::ZERO, later);
                 again.network.world.sleep(later).await;
                 again.note("arrives once more");
                 drop(again.there_and_back().await);
@@ -305,18 +362,37 @@ impl Trip {
     }
 
     async fn there_and_back(&self) -> Answered {
+        if let Some(Meddling::Late(late)) = self.meddling {
+            self.network.world.sleep(late).await;
+        }
         let Some(place) = self.place() else { return Err(self.unreachable("nobody is there")) };
-        if !self.network.carry(&self.host, &place.host).await {
+        let is_lost = self.meddling == Some(Meddling::LoseRequest);
+        if is_lost || !self.network.carry(&self.host, &place.host).await {
             return Err(self.unreachable("the request was lost"));
         }
         let Some(place) = self.place() else { return Err(self.unreachable("nobody is there")) };
         let answer = self.serve(&place).await;
-        if !self.network.carry(&place.host, &self.host).await {
+        let is_lost = self.meddling == Some(Meddling::LoseAnswer);
+        if is_lost || !self.network.carry(&place.host, &self.host).await {
             return Err(self.unreachable("the answer was lost"));
         }
         match answer.unwrap_or_else(|| Err(self.unreachable("the process ended"))) {
             Ok(Answer::Stream(messages)) => Ok(stream::carry(self, &place, messages)),
+            Ok(Answer::Unary { message, headers }) => {
+                Ok(Answer::Unary { message: self.spoil_answer(message), headers })
+            }
             answer => answer,
+        }
+    }
+
+    /// What a planted fault makes of the answer.
+    fn spoil_answer(&self, answer: Bytes) -> Bytes {
+        let mut state = self.network.state();
+        match state.planted {
+            Some(fault) => {
+                fault.spoil_answer(&mut state.memory, &self.call.path, &self.call.message, answer)
+            }
+            None => answer,
         }
     }
 

@@ -25,6 +25,10 @@ pub struct Plan {
     pub weights: [(Trouble, u32); 5],
     /// How likely a client changes a policy instead of something else.
     pub policy_changes: f64,
+    /// How likely a write refers to something.
+    pub references: f64,
+    /// How likely a client deletes or makes a project instead of something else.
+    pub project_deletions: f64,
     /// How likely the answer to a write that says nothing is asked for again.
     pub retries: f64,
 }
@@ -60,7 +64,7 @@ impl Plan {
         let millis = |max: u64| Duration::from_millis(world.random(|r| r.u64(0..=max)));
         Self {
             clients: world.random(|r| r.usize(2..=6)),
-            requests: world.random(|r| r.usize(10..=40)),
+            requests: world.random(|r| r.usize(10..=80)),
             think_max: millis(400),
             network: NetworkFaults {
                 latency: (Duration::from_micros(100), Duration::from_millis(1) + millis(100)),
@@ -79,6 +83,8 @@ impl Plan {
             trouble_every: millis(8_000),
             weights,
             policy_changes: often(0.5),
+            references: world.random(|r| r.f64()),
+            project_deletions: often(0.1),
             retries: often(1.0),
         }
     }
@@ -123,6 +129,8 @@ impl fmt::Display for Plan {
         for (trouble, weight) in self.weights.iter().filter(|(_, weight)| *weight > 0) {
             write!(f, " {trouble:?} {weight}")?;
         }
-        write!(f, "; policies change {:.3}, retries {:.3}", self.policy_changes, self.retries)
+        write!(f, "; policies change {:.3}, retries {:.3}", self.policy_changes, self.retries)?;
+        let (references, projects) = (self.references, self.project_deletions);
+        write!(f, ", references {references:.3}, projects go {projects:.3}")
     }
 }

@@ -9,9 +9,11 @@ use futures::future::join_all;
 use crate::disk::DiskFaults;
 use crate::fleet::Fleet;
 use crate::fleet::client::{Client, Wish};
+use crate::judge::{Counts, Policy};
 use crate::network::NetworkFaults;
 use crate::plan::{Plan, Trouble};
 use crate::planted::Fault;
+use crate::references::parent;
 use crate::services::Kind;
 use crate::trace::Trace;
 use crate::workload::{PROJECTS, Workload};
@@ -24,6 +26,16 @@ const CALM: Duration = Duration::from_secs(60);
 /// Within this time everything must be possible in a calm world.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long controllers have in a calm world until nothing is left to do, twice: blockades expire after five minutes of a
+/// clock that may have been wrong by an hour, so after the first time all clocks jump.
+const DONE_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// How far they jump then.
+const OVERDUE_MILLIS: i64 = 75 * 60_000;
+/// How often it is looked whether they are done.
+const LOOK: Duration = Duration::from_secs(5);
+/// How wrong a wall clock gets, either way.
+const CLOCK_JUMP_MILLIS: i64 = 3_600_000;
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Report {
@@ -33,6 +45,8 @@ pub struct Report {
     pub steps: u64,
     /// Commits that changed a resource.
     pub commits: u64,
+    /// What of references it came across.
+    pub counts: Counts,
     /// Virtual time that passed.
     pub lasted: Duration,
     /// Equal for equal runs.
@@ -61,6 +75,7 @@ pub fn run(seed: u64, planted: Option<Fault>) -> Report {
         failure: ended.err(),
         steps: world.trace(Trace::steps),
         commits: fleet.judge.commits(),
+        counts: fleet.judge.counts(),
         lasted: world.now(),
         hash: world.trace(Trace::hash),
         plan,
@@ -84,6 +99,11 @@ async fn whole(fleet: Arc<Fleet>, plan: Plan) {
     join_all(clients).await;
     drop(stop);
     calm(&fleet).await;
+    // What nobody owns is finished by nobody.
+    for n in 0..PROJECTS {
+        settle(&fleet, &workload, &format!("projects/p{n}")).await;
+    }
+    all_is_done(&fleet).await;
     all_is_well(&fleet, &workload).await;
 }
 
@@ -132,8 +152,8 @@ async fn cause(fleet: Arc<Fleet>, trouble: Trouble, region: String, lasts: Durat
             fleet.network.heal();
         }
         Trouble::Clock => {
-            let millis = world.random(|r| r.i64(-100_000..100_000));
-            fleet.jump_clock(&region, millis);
+            let millis = world.random(|r| r.i64(-CLOCK_JUMP_MILLIS..CLOCK_JUMP_MILLIS));
+            fleet.set_clock(&region, millis);
         }
         Trouble::Blind => fleet.restart_blind(&region, lasts).await,
     }
@@ -150,6 +170,7 @@ async fn calm(fleet: &Arc<Fleet>) {
     for region in fleet.regions() {
         fleet.resume(region);
         fleet.tell(region);
+        fleet.set_clock(region, 0);
         if !fleet.is_running(region) {
             fleet.start(region);
         }
@@ -157,12 +178,35 @@ async fn calm(fleet: &Arc<Fleet>) {
     fleet.world.sleep(CALM).await;
 }
 
+/// Liveness of the graph: controllers come to an end with everything that nothing stands in the way of.
+async fn all_is_done(fleet: &Arc<Fleet>) {
+    if is_done(fleet).await {
+        return;
+    }
+    for region in fleet.regions() {
+        fleet.set_clock(region, OVERDUE_MILLIS);
+    }
+    if !is_done(fleet).await {
+        let unfinished = fleet.judge.unfinished();
+        fleet.world.fail(unfinished.first().map_or("L1: work is done and not done", |one| one));
+    }
+}
+
+/// Waits until nothing is left to do, so long as [`DONE_WITHIN`].
+async fn is_done(fleet: &Arc<Fleet>) -> bool {
+    let began = fleet.world.now();
+    while fleet.world.now() <= began + DONE_WITHIN {
+        if fleet.judge.unfinished().is_empty() {
+            return true;
+        }
+        fleet.world.sleep(LOOK).await;
+    }
+    false
+}
+
 /// Liveness: what is committed is read everywhere and in full, and everything can be written again.
 async fn all_is_well(fleet: &Arc<Fleet>, workload: &Arc<Workload>) {
     fleet.judge.check_disks(fleet.disks());
-    for n in 0..PROJECTS {
-        settle(fleet, workload, &format!("projects/p{n}")).await;
-    }
     for region in fleet.regions() {
         let client = Client { fleet: fleet.clone(), region: region.clone(), deadline: PATIENCE };
         for kind in Kind::ALL {
@@ -177,7 +221,7 @@ async fn all_is_well(fleet: &Arc<Fleet>, workload: &Arc<Workload>) {
 
 /// Saves a project as it is: that ends what abandoned changes of its policy have left.
 async fn settle(fleet: &Arc<Fleet>, workload: &Workload, project: &str) {
-    let Some(policy) = fleet.judge.policy(project) else { return };
+    let Some(policy) = policy(fleet, project) else { return };
     let region = fleet.regions()[0].clone();
     let client = Client { fleet: fleet.clone(), region, deadline: PATIENCE };
     let wish = Wish { policy: Some(policy), ..workload.wish() };
@@ -187,11 +231,19 @@ async fn settle(fleet: &Arc<Fleet>, workload: &Workload, project: &str) {
     }
 }
 
+/// Of a project that is there.
+fn policy(fleet: &Fleet, project: &str) -> Option<Policy> {
+    let is_there = fleet.judge.present(Kind::Project).contains_key(project);
+    fleet.judge.policy(project).filter(|_| is_there)
+}
+
 async fn check_lists(fleet: &Fleet, client: &Client, kind: Kind) {
     let parents: Vec<String> = match kind {
         Kind::Project | Kind::Model => vec![String::new()],
         Kind::Plan => (0..PROJECTS).map(|n| format!("projects/p{n}")).collect(),
-        Kind::Sensor => (0..PROJECTS).map(|n| format!("projects/p{n}/regions/-")).collect(),
+        Kind::Sensor | Kind::Job => {
+            (0..PROJECTS).map(|n| format!("projects/p{n}/regions/-")).collect()
+        }
     };
     let mut found = std::collections::BTreeMap::new();
     for parent in parents {
@@ -207,18 +259,25 @@ async fn check_lists(fleet: &Fleet, client: &Client, kind: Kind) {
             }
         }
     }
-    let there = fleet.judge.present(kind);
+    // What waits for its deletion below a project that is gone is not listed by all.
+    let mut there = fleet.judge.present(kind);
+    let projects = fleet.judge.present(Kind::Project);
+    let is_judged =
+        |name: &String| parent(name).is_none_or(|project| projects.contains_key(&project));
+    there.retain(|name, _| is_judged(name));
+    found.retain(|name, _| is_judged(name));
     if found != there {
         fleet.world.fail(format!("L: {} lists {found:?}, but there are {there:?}", client.region));
     }
 }
 
 async fn check_writes(fleet: &Fleet, client: &Client, workload: &Workload, project: &str) {
-    let Some(policy) = fleet.judge.policy(project) else { return };
+    let Some(policy) = policy(fleet, project) else { return };
     let number = workload.wish().value;
     let mut names = vec![(Kind::Plan, format!("{project}/plans/{number}"))];
     for region in &policy.enabled {
         names.push((Kind::Sensor, format!("{project}/regions/{region}/sensors/{number}")));
+        names.push((Kind::Job, format!("{project}/regions/{region}/jobs/{number}")));
     }
     for (kind, name) in names {
         if let Err(status) = client.create(kind, &name, &workload.wish()).await {

@@ -1,5 +1,5 @@
 //! The services of the simulated world, and how their methods and fields are called. Small on purpose: one field tells
-//! which write a resource is from, and the types differ only in who owns them.
+//! which write a resource is from, and the types differ in who owns them and in what they refer to.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +11,10 @@ use prost_reflect::{DynamicMessage, Value};
 
 pub const IAM: &str = "iam.sim.test";
 pub const DEVICES: &str = "devices.sim.test";
+pub const APPS: &str = "apps.sim.test";
+
+/// What each service has references to.
+pub const IMPORTS: [(&str, &[&str]); 3] = [(IAM, &[]), (DEVICES, &[IAM]), (APPS, &[IAM, DEVICES])];
 
 /// The types of the simulated world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,17 +27,27 @@ pub enum Kind {
     Plan,
     /// Owned by the control region of its service.
     Model,
+    /// Owned by the region in its name; of the service that imports the others.
+    Job,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Project, Self::Sensor, Self::Plan, Self::Model];
+    pub const ALL: [Self; 5] = [Self::Project, Self::Sensor, Self::Plan, Self::Model, Self::Job];
 
     pub fn service(self) -> &'static str {
-        if self == Self::Project { IAM } else { DEVICES }
+        match self {
+            Self::Project => IAM,
+            Self::Sensor | Self::Plan | Self::Model => DEVICES,
+            Self::Job => APPS,
+        }
     }
 
     fn package(self) -> &'static str {
-        if self == Self::Project { "sim.iam.v1" } else { "sim.devices.v1" }
+        match self {
+            Self::Project => "sim.iam.v1",
+            Self::Sensor | Self::Plan | Self::Model => "sim.devices.v1",
+            Self::Job => "sim.apps.v1",
+        }
     }
 
     /// `Sensor`.
@@ -43,6 +57,7 @@ impl Kind {
             Self::Sensor => "Sensor",
             Self::Plan => "Plan",
             Self::Model => "Model",
+            Self::Job => "Job",
         }
     }
 
@@ -53,6 +68,7 @@ impl Kind {
             Self::Sensor => "sensor",
             Self::Plan => "plan",
             Self::Model => "model",
+            Self::Job => "job",
         }
     }
 
@@ -69,6 +85,11 @@ impl Kind {
     /// The kind of a table of resources.
     pub fn of(full: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.full() == full)
+    }
+
+    /// Whether its names have a region, which owns it.
+    pub fn is_regional(self) -> bool {
+        matches!(self, Self::Sensor | Self::Job)
     }
 
     /// `/sim.devices.v1.SensorService/CreateSensor`; lists have the plural.
@@ -91,7 +112,7 @@ impl Kind {
     }
 }
 
-/// Both services, loaded once for all worlds of the program: a registry never changes.
+/// All services, loaded once for all worlds of the program: a registry never changes.
 pub fn registry() -> Arc<Registry> {
     static REGISTRY: OnceLock<Arc<Registry>> = OnceLock::new();
     REGISTRY.get_or_init(|| Arc::new(load_registry())).clone()
@@ -114,12 +135,17 @@ pub fn sources() -> Vec<Source> {
             "v1/devices.proto",
             include_str!("../services/devices/v1/devices.proto"),
         ),
+        source(
+            include_str!("../services/apps/service.yaml"),
+            "v1/apps.proto",
+            include_str!("../services/apps/v1/apps.proto"),
+        ),
     ]
 }
 
 fn load_registry() -> Registry {
     let loaded = load(&sources());
-    assert_eq!(loaded.registry.services.len(), 2, "{}", diagnostic::render(&loaded.diagnostics));
+    assert_eq!(loaded.registry.services.len(), 3, "{}", diagnostic::render(&loaded.diagnostics));
     loaded.registry
 }
 

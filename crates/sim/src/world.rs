@@ -212,6 +212,13 @@ impl World {
         }
     }
 
+    /// Sets how wrong the wall clock of a process is.
+    pub fn set_clock(&self, process: ProcessId, skew_millis: i64) {
+        if let Some(process) = self.state().processes.get_mut(&process) {
+            process.skew_millis = skew_millis;
+        }
+    }
+
     /// What the process is called in traces; empty when it is gone.
     pub fn process_name(&self, process: ProcessId) -> String {
         self.state().processes.get(&process).map(|p| p.name.clone()).unwrap_or_default()

@@ -1,47 +1,15 @@
-//! Named scenarios: what was thought of, one by one. What was not thought of, `seeds` finds.
+//! Named scenarios of owners and requests: what was thought of, one by one. What was not thought of, `seeds` finds.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
+mod support;
+
 use std::time::Duration;
 
 use bowline_base::Reason;
-use bowline_sim::fleet::Fleet;
 use bowline_sim::fleet::client::{Client, Wish};
-use bowline_sim::judge::Policy;
 use bowline_sim::services::Kind;
-use bowline_sim::{DiskFaults, Ended, NetworkFaults, Trace, World};
-
-const REGIONS: [&str; 3] = ["east", "north", "west"];
-
-/// Runs a scenario in a quiet fleet under several seeds; prints what happened if it fails.
-fn scenario<F, R>(run: F)
-where
-    F: Fn(Arc<Fleet>) -> R,
-    R: Future<Output = ()> + Send + 'static,
-{
-    for seed in 0..10 {
-        let world = World::new(seed);
-        let fleet = Fleet::new(&world, &REGIONS);
-        fleet.start_all();
-        let ended: Result<(), Ended> = world.run(run(fleet.clone()));
-        let tail = world.trace(|trace: &Trace| trace.tail(60));
-        world.end();
-        assert!(ended.is_ok(), "seed {seed}: {}\n{tail}", ended.unwrap_err());
-    }
-}
-
-fn client(fleet: &Arc<Fleet>, region: &str) -> Client {
-    Client { fleet: fleet.clone(), region: region.into(), deadline: Duration::from_secs(5) }
-}
-
-fn wish(value: &str) -> Wish {
-    Wish { value: value.into(), ..Wish::default() }
-}
-
-fn policy(control: &str, enabled: &[&str]) -> Option<Policy> {
-    let enabled = enabled.iter().map(|region| (*region).to_owned()).collect();
-    Some(Policy { enabled, control: control.into() })
-}
+use bowline_sim::{DiskFaults, NetworkFaults};
+use support::{REGIONS, client, policy, scenario, settled, wish};
 
 #[test]
 fn a_quiet_fleet_writes_from_anywhere() {
@@ -69,13 +37,6 @@ fn a_quiet_fleet_writes_from_anywhere() {
 }
 
 const PLAN: &str = "projects/p/plans/x";
-
-/// A project whose control region is `west`, and everything known everywhere.
-async fn settled(fleet: &Arc<Fleet>) {
-    let project = Wish { policy: policy("west", &REGIONS), ..wish("0") };
-    client(fleet, "east").create(Kind::Project, "projects/p", &project).await.unwrap();
-    fleet.world.sleep(Duration::from_secs(10)).await;
-}
 
 #[test]
 fn the_asking_region_is_cut_off_while_its_write_is_under_way() {

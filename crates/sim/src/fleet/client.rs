@@ -11,8 +11,9 @@ use futures::future::{Either, select};
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::Fleet;
-use crate::judge::{Asked, Listed, Policy};
+use crate::judge::{Asked, Listed, Policy, Wanted};
 use crate::planted::Fault;
+use crate::references::fields;
 use crate::services::{Kind, registry};
 
 /// Beyond its deadline a request must have ended: the engine promises it, and a client waits no longer.
@@ -37,6 +38,8 @@ pub struct Wish {
     pub request_id: String,
     /// Of a project.
     pub policy: Option<Policy>,
+    /// Fields with references, and the names to put there; other fields stay as they are.
+    pub references: Wanted,
 }
 
 impl Client {
@@ -70,6 +73,8 @@ impl Client {
         if wish.policy.is_some() {
             paths.push(Value::String("multi_region_policy".to_owned()));
         }
+        let set_too = wish.references.iter().map(|(field, _)| Value::String((*field).to_owned()));
+        paths.extend(set_too);
         let mut mask = empty(&request, "update_mask");
         set(&mut mask, "paths", Value::List(paths));
         set(&mut request, "update_mask", Value::Message(mask));
@@ -84,6 +89,7 @@ impl Client {
     /// As [`Client::create`].
     pub async fn delete(&self, kind: Kind, name: &str, wish: &Wish) -> Result<(), Status> {
         let asked = self.asked(kind, name, wish);
+        self.fleet.judge.deleting(&asked);
         let mut request = self.request(kind, "Delete");
         set(&mut request, "name", Value::String(name.to_owned()));
         set(&mut request, "request_id", Value::String(wish.request_id.clone()));
@@ -169,6 +175,11 @@ impl Client {
             set(&mut message, "default_control_region", Value::String(policy.control.clone()));
             set(&mut resource, "multi_region_policy", Value::Message(message));
         }
+        for (field, names) in &wish.references {
+            let field = fields(kind).iter().find(|known| known.name == *field);
+            field.expect("the field is one of the kind").write(&mut resource, names);
+        }
+        self.fleet.judge.wants(&wish.value, wish.references.clone());
         set(request, kind.field(), Value::Message(resource));
         if request.descriptor().get_field_by_name("request_id").is_some() {
             set(request, "request_id", Value::String(wish.request_id.clone()));

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use super::{Place, Trip};
+use crate::planted::{StreamSoFar, tells};
 use crate::world::ProcessId;
 
 type Item = Result<Bytes, Status>;
@@ -57,6 +58,7 @@ async fn relay(
     mut sent: mpsc::Receiver<Item>,
     arriving: mpsc::Sender<Item>,
 ) {
+    let mut so_far = (false, false);
     loop {
         let world = &trip.network.world;
         let item = {
@@ -77,10 +79,12 @@ async fn relay(
                 let _ = arriving.send(Err(trip.unreachable("the stream broke"))).await;
                 return;
             }
-            Some(Some(item)) => match arriving.send(item).await {
-                Ok(()) => {}
-                Err(_) => return,
-            },
+            Some(Some(item)) => {
+                let item = item.map(|message| spoil(&trip, &mut so_far, message));
+                if arriving.send(item).await.is_err() {
+                    return;
+                }
+            }
             Some(None) if trip.network.world.is_alive(place.process) => return,
             Some(None) => {
                 let _ = arriving.send(Err(trip.unreachable("the process ended"))).await;
@@ -89,4 +93,22 @@ async fn relay(
             None => {}
         }
     }
+}
+
+/// What a planted fault makes of a message; `so_far`: whether a deletion was told, and whether all were.
+fn spoil(trip: &Trip, so_far: &mut (bool, bool), message: Bytes) -> Bytes {
+    let (path, request) = (&*trip.call.path, &trip.call.message);
+    let (fault, lookup, mut memory) = {
+        let mut state = trip.network.state();
+        let Some(fault) = state.planted else { return message };
+        (fault, state.lookup.clone(), std::mem::take(&mut state.memory))
+    };
+    let tells = tells(path, &message);
+    let stream = StreamSoFar { path, request, told: so_far.0, current: so_far.1 };
+    let lookup = |kind: &str, name: &str| lookup.as_ref().and_then(|find| find(kind, name));
+    let strikes = |probability| trip.network.world.chance(probability);
+    let message = fault.spoil_message(&mut memory, &stream, message, &lookup, &strikes);
+    trip.network.state().memory = memory;
+    *so_far = (so_far.0 || tells.0, so_far.1 || tells.1);
+    message
 }

@@ -8,7 +8,7 @@ use bowline_node::ownership::{self, Claim};
 use bowline_node::picture::META;
 use bowline_node::{Holder, Part, Place};
 use bowline_store::incarnation::TurnError;
-use bowline_store::{Batch, CommitError, Condition, NameRange, Range, Snapshot};
+use bowline_store::{Batch, CommitError, Condition, NameRange, Range, Snapshot, layout};
 use bowline_wire::bowline::mixin::v1::release_ownership_response::Obstacle;
 use bowline_wire::bowline::mixin::v1::{ReleaseOwnershipRequest, ReleaseOwnershipResponse};
 
@@ -114,14 +114,18 @@ impl Engine {
     }
 }
 
-/// Ranges of names in which all that a deployment has at a place is, in order.
+/// Ranges of names in which all that a deployment has at a place is, in order: resources, and names that deletions keep
+/// taken. Whoever gets the place would not know of these, and they can be finished by their owner only.
 fn ranges_at(deployment: &Deployment, place: &Place) -> Vec<NameRange> {
     let mut tables: Vec<_> = deployment.shapes.iter().collect();
     tables.sort_by_key(|(table, _)| *table);
     let ranges = tables.into_iter().flat_map(|(table, shape)| {
         let places = shape.places.as_ref().filter(|places| !places.is_everywhere());
         let names = places.map(|places| places.names_at(place)).unwrap_or_default();
-        names.into_iter().map(|names| NameRange::prefix(table.clone(), &names.prefix))
+        let taken = layout::aliases(&shape.ty.version, &shape.ty.kind);
+        names.into_iter().flat_map(move |names| {
+            [table, &taken].map(|table| NameRange::prefix(table.clone(), &names.prefix))
+        })
     });
     ranges.collect()
 }

@@ -1,0 +1,335 @@
+//! What must hold of the graph after every commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_graph::index::{active, range};
+use bowline_graph::{Behaviour, Held, Inbound};
+use bowline_store::RowId;
+
+use super::{Changes, Graph, Place, Resource};
+use crate::references::{Said, fields};
+use crate::services::Kind;
+
+impl Graph {
+    /// Judges the state that a commit has left.
+    pub(super) fn judge(
+        &mut self,
+        deployment: &Arc<str>,
+        changes: &Changes,
+        now: Duration,
+    ) -> Result<(), String> {
+        let mut removed = Vec::new();
+        for (place, before, after) in &changes.resources {
+            let stays = after.as_ref().map(|after| after.uid);
+            if let Some(before) = before.as_ref().filter(|before| Some(before.uid) != stays) {
+                self.gone.insert(before.uid);
+                removed.push((place, before));
+            }
+        }
+        for (place, before) in &removed {
+            self.removed(place, before, now)?;
+        }
+        for (place, before, after) in &changes.resources {
+            let Some(after) = after else { continue };
+            let before = before.as_ref().filter(|before| before.uid == after.uid);
+            self.written(place, before, after)?;
+        }
+        for (uid, ended) in &changes.ended {
+            if let Some((referrer, held)) = self.referrers_of(*uid).next() {
+                let how = held.behaviour;
+                return Err(format!(
+                    "S1: the deletion of {:?} is finished, and {referrer} refers to it ({how:?})",
+                    ended.names
+                ));
+            }
+            if let Some((_, inbound)) = self.inbound.get(uid) {
+                return Err(format!("S5: a deletion is finished, and there is {inbound}"));
+            }
+        }
+        for (uid, before) in &changes.inbound {
+            self.inbound_written(deployment, *uid, before.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// A resource's row is gone.
+    fn removed(&mut self, place: &Place, before: &Resource, now: Duration) -> Result<(), String> {
+        let uid = before.uid;
+        let is_pending = self.deletions.contains_key(&uid);
+        for (referrer, held) in self.referrers_of(uid) {
+            if held.behaviour == Behaviour::Block {
+                return Err(format!(
+                    "S2: {place} is deleted, and {referrer} refers to it and blocks"
+                ));
+            }
+            if !is_pending {
+                let path = &held.path;
+                return Err(format!(
+                    "S1: {place} is gone without a trace, and {referrer} refers to it by {path:?}"
+                ));
+            }
+        }
+        if let Some((_, inbound)) = self.inbound.get(&uid)
+            && (!is_pending || !inbound.is_deleting)
+        {
+            return Err(format!("S5: {place} is gone, and its inbound part is left: {inbound}"));
+        }
+        self.counts.at_once += u64::from(!is_pending);
+        let cause = before.held.iter().find(|held| self.is_carried_off_by(held));
+        self.counts.cascaded += u64::from(cause.is_some());
+        if cause.is_none() && !self.is_asked_to_delete(place, now) {
+            return Err(format!(
+                "{place} is deleted, which nobody asked for and no rule says; it held {:?}",
+                before.held
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the deletion of what this reference leads to deletes who holds it.
+    fn is_carried_off_by(&self, held: &Held) -> bool {
+        held.behaviour == Behaviour::Cascade && self.gone.contains(&held.uid)
+    }
+
+    /// A resource was created or changed.
+    fn written(
+        &mut self,
+        place: &Place,
+        before: Option<&Resource>,
+        after: &Resource,
+    ) -> Result<(), String> {
+        self.one_to_one(place, before, after)?;
+        for held in &after.held {
+            self.leads_somewhere(place, held)?;
+            let is_new = before.is_none_or(|before| !had(before, held));
+            if is_new {
+                self.begins(place, held)?;
+            }
+        }
+        match before {
+            Some(before) if before.value == after.value => {
+                self.changed_by_rule(place, before, after)
+            }
+            _ => self.changed_by_wish(place, before, after),
+        }
+    }
+
+    /// S5.
+    fn one_to_one(
+        &mut self,
+        place: &Place,
+        before: Option<&Resource>,
+        after: &Resource,
+    ) -> Result<(), String> {
+        if self.deletions.contains_key(&after.uid) || self.gone.contains(&after.uid) {
+            return Err(format!("S5: {place} is written, and is deleted already"));
+        }
+        if after.active != Some(active(after.uid)) {
+            return Err(format!("S5: {place} does not say that it may be referred to"));
+        }
+        let newest = self.versions.insert(place.clone(), after.version);
+        if newest.is_some_and(|newest| newest >= after.version) {
+            return Err(format!("{place} has version {} again, or a lower one", after.version));
+        }
+        let taken = |pending: &super::Pending| {
+            let mut names = pending.names.iter();
+            names.any(|name| *name.kind == *place.kind.full() && name.name == place.name)
+        };
+        if before.is_none() && self.deletions.values().any(taken) {
+            return Err(format!("S5: {place} is made while the name is still taken by a deletion"));
+        }
+        let kept: BTreeSet<Said> = after.held.iter().filter_map(said_of).collect();
+        if kept != after.said || kept.len() != after.held.len() {
+            return Err(format!(
+                "S5: {place} says {:?}, and kept of it is {:?}",
+                after.said, after.held
+            ));
+        }
+        indexed(place, after)
+    }
+
+    /// S1 and S2, and what they rest on.
+    fn leads_somewhere(&self, place: &Place, held: &Held) -> Result<(), String> {
+        let Held { target, uid, .. } = held;
+        if held.behaviour == Behaviour::Block && self.gone.contains(uid) {
+            return Err(format!("S2: {place} refers to {target}, which is deleted, and blocks"));
+        }
+        let Some(owner) = self.owner(*uid) else {
+            return Err(format!("S1: {place} refers to {target}, which has no shadow anywhere"));
+        };
+        let named = match (self.by_uid.get(uid), self.deletions.get(uid)) {
+            (Some(found), _) => *found.kind.full() == *target.kind && found.name == target.name,
+            (None, pending) => pending.is_some_and(|pending| pending.names.contains(target)),
+        };
+        if !named {
+            return Err(format!("S1: {place} refers to {target} with the uid of something else"));
+        }
+        let is_local = *owner == place.deployment;
+        if is_local != held.region.is_none() {
+            return Err(format!("{place} takes {target} of {owner} for one of {:?}", held.region));
+        }
+        if !is_local {
+            self.is_listed(place, *uid, target)?;
+        }
+        Ok(())
+    }
+
+    /// The owner of a target knows who may refer to it.
+    fn is_listed(
+        &self,
+        place: &Place,
+        uid: RowId,
+        target: &dyn std::fmt::Display,
+    ) -> Result<(), String> {
+        let inbound = self.inbound.get(&uid).map(|(_, inbound)| inbound);
+        if inbound.is_some_and(|inbound| lists(inbound, &place.deployment)) {
+            return Ok(());
+        }
+        let told = inbound.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        Err(format!("T23: {place} refers to {target}, whose owner does not know: {told}"))
+    }
+
+    /// S3.
+    fn begins(&mut self, place: &Place, held: &Held) -> Result<(), String> {
+        match held.region {
+            None => self.counts.local += 1,
+            Some(_) => self.counts.foreign += 1,
+        }
+        match self.gone.contains(&held.uid) {
+            true => Err(format!(
+                "S3: {place} begins to refer to {} by {:?}, which is deleted",
+                held.target, held.path
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// A save without a new value: no client's. It may clear what a deletion says is to be cleared.
+    fn changed_by_rule(
+        &mut self,
+        place: &Place,
+        before: &Resource,
+        after: &Resource,
+    ) -> Result<(), String> {
+        if let Some(added) = after.said.difference(&before.said).next() {
+            return Err(format!("{place} refers to {added:?}, which nobody asked for"));
+        }
+        let mut cleared = false;
+        for dropped in before.held.iter().filter(|held| !after.held.contains(held)) {
+            let is_due = dropped.behaviour == Behaviour::Unset && self.gone.contains(&dropped.uid);
+            if !is_due {
+                return Err(format!(
+                    "{place} lost {:?} to {}, which nobody asked for and no rule says",
+                    dropped.path, dropped.target
+                ));
+            }
+            cleared = true;
+        }
+        self.counts.unset += u64::from(cleared);
+        Ok(())
+    }
+
+    /// A client's save: refers to what it wanted, and elsewhere to what was there.
+    fn changed_by_wish(
+        &self,
+        place: &Place,
+        before: Option<&Resource>,
+        after: &Resource,
+    ) -> Result<(), String> {
+        let Some(wanted) = self.wanted.get(&after.value) else { return Ok(()) };
+        for field in fields(place.kind) {
+            let of_field = |resource: &Resource| -> BTreeSet<String> {
+                let said = resource.said.iter().filter(|said| said.0 == field.path);
+                said.map(|said| said.2.clone()).collect()
+            };
+            let expected = match wanted.iter().find(|(name, _)| *name == field.name) {
+                Some((_, names)) => names.iter().cloned().collect(),
+                None => before.map(of_field).unwrap_or_default(),
+            };
+            let found = of_field(after);
+            if found != expected {
+                let (value, path) = (&after.value, field.path);
+                return Err(format!(
+                    "{place} has {path} {found:?} after {value}, which was to make it {expected:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The inbound part of a shadow was written or removed.
+    fn inbound_written(
+        &mut self,
+        deployment: &Arc<str>,
+        uid: RowId,
+        before: Option<&Inbound>,
+    ) -> Result<(), String> {
+        let owner = self.owner(uid).cloned();
+        if let Some((_, after)) = self.inbound.get(&uid) {
+            let after = after.clone();
+            if owner.as_ref() != Some(deployment) {
+                return Err(format!("S5: {deployment} has an inbound part of nothing: {after}"));
+            }
+            if lists(&after, deployment) {
+                return Err(format!("{deployment} lists itself as a source: {after}"));
+            }
+            if after.is_deleting != self.deletions.contains_key(&uid) {
+                return Err(format!("S5: an inbound part and its deletion disagree: {after}"));
+            }
+            let highest = self.epochs.entry(uid).or_insert(after.epoch);
+            if *highest > after.epoch {
+                return Err(format!("an epoch was {highest} before: {after}"));
+            }
+            *highest = after.epoch;
+            if before.is_some_and(|before| before.grants > after.grants) {
+                return Err(format!("grants went back: {after}"));
+            }
+        }
+        let Some(owner) = owner else { return Ok(()) };
+        let foreign = self.referrers_of(uid).filter(|(place, _)| place.deployment != owner);
+        for (place, held) in foreign {
+            self.is_listed(place, uid, &held.target)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a resource held the same target at least as strictly: then nothing begins.
+fn had(before: &Resource, held: &Held) -> bool {
+    before.held.iter().any(|old| old.uid == held.uid && old.behaviour <= held.behaviour)
+}
+
+fn lists(inbound: &Inbound, deployment: &str) -> bool {
+    inbound.sources.iter().any(|source| source.deployment.to_string() == deployment)
+}
+
+fn said_of(held: &Held) -> Option<Said> {
+    let kind = Kind::of(&held.target.kind)?;
+    let name = held.target.name.to_string();
+    Some((held.path.clone(), kind, name, held.behaviour, held.is_sync))
+}
+
+/// An entry of the reverse index for each reference, and no other.
+fn indexed(place: &Place, after: &Resource) -> Result<(), String> {
+    let namespace: Arc<str> = "v1".into();
+    let wrong = |what: &str| Err(format!("S5: the reverse index {what} of {place}"));
+    let mut meant = BTreeSet::new();
+    for held in &after.held {
+        let range = range(&namespace, &held.target);
+        let rule = bowline_graph::index::Rule::of(held.behaviour, held.is_sync);
+        let found = after.entries.iter().filter(|entry| {
+            range.contains(entry) && bowline_graph::index::read(entry) == Some((rule, held.uid))
+        });
+        let found: Vec<_> = found.collect();
+        if found.len() != 1 {
+            return wrong("lacks a reference");
+        }
+        meant.extend(found);
+    }
+    if meant.len() != after.entries.len() {
+        return wrong("has more than the references");
+    }
+    Ok(())
+}
