@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// One service in one region; cheap to clone. Written `devices.example.com@eu-west`.
+/// One service in one region; cheap to clone. Written `devices.example.com@eu-west`; where there are no regions, the service
+/// alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeploymentId {
     /// Domain name of the service.
@@ -30,7 +31,10 @@ impl DeploymentId {
 
 impl fmt::Display for DeploymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.service, self.region)
+        match &*self.region {
+            "" => f.write_str(&self.service),
+            region => write!(f, "{}@{region}", self.service),
+        }
     }
 }
 
@@ -44,5 +48,18 @@ impl FromStr for DeploymentId {
             }
             _ => Err(ParseError),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_is_written_with_its_region_if_there_are_regions() {
+        assert_eq!(DeploymentId::new("a.test", "eu").to_string(), "a.test@eu");
+        assert_eq!(DeploymentId::new("a.test", "").to_string(), "a.test");
+        assert_eq!("a.test@eu".parse(), Ok(DeploymentId::new("a.test", "eu")));
+        assert_eq!("a.test".parse::<DeploymentId>(), Err(ParseError));
     }
 }

@@ -29,9 +29,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The first one owns what is in no project.
 pub(crate) const REGIONS: [&str; 2] = ["eu", "us"];
 
+/// The folder of the services.
+const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graph/services");
+
 /// Which processes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
+    /// One that knows no regions: the services of a folder.
+    Alone,
     /// One.
     Together,
     /// One for each region; others reach it through its tap, clients directly.
@@ -98,6 +103,7 @@ impl Fleet {
         let config = fleet.configuration();
         fleet.world.write("bowline.yaml", &config).expect("a configuration");
         match shape {
+            Shape::Alone => fleet.run(&["alone"]),
             Shape::Together => fleet.run(&["all"]),
             Shape::Regions => fleet.run(&REGIONS),
         }
@@ -105,7 +111,13 @@ impl Fleet {
         fleet
     }
 
-    /// Both forms, one after the other.
+    /// Both forms with regions, and without.
+    pub(crate) fn in_all_forms(test: &str, body: impl Fn(&Self)) {
+        body(&Self::start(&format!("{test}-alone"), Shape::Alone));
+        Self::in_both_forms(test, body);
+    }
+
+    /// Both forms with regions, one after the other.
     pub(crate) fn in_both_forms(test: &str, body: impl Fn(&Self)) {
         body(&Self::start(&format!("{test}-together"), Shape::Together));
         body(&Self::start(&format!("{test}-regions"), Shape::Regions));
@@ -115,7 +127,9 @@ impl Fleet {
         let mut text = String::from("store: data\nidentity: keys\nregions:\n");
         for region in REGIONS {
             let _ = match self.shape {
-                Shape::Together => writeln!(text, "  {region}: {{ listen: 127.0.0.1:0 }}"),
+                Shape::Alone | Shape::Together => {
+                    writeln!(text, "  {region}: {{ listen: 127.0.0.1:0 }}")
+                }
                 Shape::Regions => {
                     let port = Port::reserve().expect("a port");
                     let listen = format!("127.0.0.1:{}", port.number());
@@ -127,20 +141,21 @@ impl Fleet {
                 }
             };
         }
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graph/services");
-        let folders = ["iam", "secrets", "devices", "apps"].map(|name| format!("{root}/{name}"));
+        let folders =
+            ["iam", "secrets", "devices", "apps"].map(|name| format!("{SERVICES}/{name}"));
         let _ = writeln!(text, "services: [{}]", folders.join(", "));
         text
     }
 
     /// Starts these processes at the same time, since they wait for each other.
     pub(crate) fn run(&mut self, names: &[&str]) {
-        let config = self.world.path().join("bowline.yaml").display().to_string();
+        let path = |name: &str| self.world.path().join(name).display().to_string();
+        let (config, data) = (path("bowline.yaml"), path("data"));
         let started = std::thread::scope(|scope| {
             let start = |name: &&str| {
-                let (name, config) = ((*name).to_owned(), config.clone());
+                let (name, config, data) = ((*name).to_owned(), config.clone(), data.clone());
                 scope.spawn(move || {
-                    let server = start(&config, &name);
+                    let server = start(&config, &data, &name);
                     (name, server)
                 })
             };
@@ -157,6 +172,7 @@ impl Fleet {
 
     fn url(&self, region: &str) -> &str {
         match self.shape {
+            Shape::Alone => self.servers["alone"].url(),
             Shape::Together => self.servers["all"].url_for(region).expect("its port"),
             Shape::Regions => self.servers[region].url(),
         }
@@ -179,6 +195,14 @@ impl Fleet {
         let mut command = command(&all);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Beside(Some(child.expect("it starts")))
+    }
+
+    /// How a deployment is called.
+    pub(crate) fn deployment(&self, service: &str, region: &str) -> String {
+        match self.shape {
+            Shape::Alone => service.to_owned(),
+            _ => format!("{service}@{region}"),
+        }
     }
 
     pub(crate) fn make_project(&self, id: &str) -> Ran {
@@ -291,11 +315,12 @@ fn answer(url: &str, request: tonic::Request<Bytes>) -> Result<Bytes, tonic::Sta
     })
 }
 
-fn start(config: &str, name: &str) -> Server {
-    let mut args = vec!["up", "-f", config];
-    if name != "all" {
-        args.extend(["--region", name]);
-    }
+fn start(config: &str, data: &str, name: &str) -> Server {
+    let args = match name {
+        "alone" => vec!["up", SERVICES, "--data", data, "--listen", "127.0.0.1:0"],
+        "all" => vec!["up", "-f", config],
+        region => vec!["up", "-f", config, "--region", region],
+    };
     let ports = if name == "all" { REGIONS.len() } else { 1 };
     Server::start_all(program(), args, ports).expect("it serves")
 }

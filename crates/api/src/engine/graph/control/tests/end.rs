@@ -73,7 +73,7 @@ async fn what_is_blocked_waits_is_told_and_goes_when_nothing_blocks_it_any_more(
     world.widget("w", json!({ "blocked": "apps/a" })).await.unwrap();
     world.delete("nodes/n").await.unwrap();
     world.tells("1 referrers stay: apps/a").await;
-    world.tells("users.test@ holds 1 references: apps/a").await;
+    world.tells("users.test holds 1 references: apps/a").await;
     // Others do not wait for it.
     world.delete("nodes/m").await.unwrap();
     world.is_gone("apps/b").await;
@@ -97,7 +97,7 @@ async fn a_peer_that_never_answers_does_not_stop_the_others() {
     world.stores[BASE].mutes.set(users.clone()).unwrap();
     world.delete("nodes/n").await.unwrap();
     world.is_gone("widgets/w").await;
-    world.tells("owned_deleting users.test@ 0..1024: 1 pending").await;
+    world.tells("owned_deleting users.test 0..1024: 1 pending").await;
     assert_eq!(world.unfinished(BASE).await.len(), 2, "deletion and name stay");
     // Its store speaks again: nothing rings for that.
     users.speak();
@@ -114,8 +114,8 @@ async fn a_deletion_that_comes_while_the_store_fails_is_heard_again() {
     let users = &world.stores[USERS];
     world.stores[BASE].breaks.set(users.clone()).unwrap();
     world.delete("nodes/n").await.unwrap();
-    world.tells("owned_deleting users.test@ 0..1024: 1 pending, failed").await;
-    world.tells("users.test: hear base.test@").await;
+    world.tells("owned_deleting users.test 0..1024: 1 pending, failed").await;
+    world.tells("users.test: hear base.test").await;
     users.speak();
     world.is_gone("apps/a").await;
     world.is_finished().await;
