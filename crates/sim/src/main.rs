@@ -61,7 +61,9 @@ fn planted(args: &Args) -> ExitCode {
         let found = sum.failed.iter().min_by_key(|report| report.seed);
         match found.and_then(|report| Some((report.seed, report.failure.as_ref()?))) {
             Some((seed, failure)) => {
-                println!("{fault}: found after {} seeds: {failure}", seed + 1 - args.from);
+                let told = failure.to_string();
+                let first = told.lines().next().unwrap_or_default();
+                println!("{fault}: found after {} seeds: {first}", seed + 1 - args.from);
             }
             None => missed.push(*fault),
         }

@@ -27,8 +27,9 @@ const CALM: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long controllers have in a calm world until nothing is left to do, twice: blockades expire after five minutes of a
-/// clock that may have been wrong by an hour, so after the first time all clocks jump.
-const DONE_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// clock that may have been wrong by an hour, so after the first time all clocks jump. Together it is less than the half hour
+/// after which controllers hear all deletions anew: what is heard is not to be missed until then.
+const DONE_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// How far they jump then.
 const OVERDUE_MILLIS: i64 = 75 * 60_000;
 /// How often it is looked whether they are done.
