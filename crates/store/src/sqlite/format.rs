@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bowline_base::Seams;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::SqliteOptions;
@@ -116,6 +117,7 @@ pub(super) fn open_reader(path: &Path, cache_bytes: usize) -> rusqlite::Result<C
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
+    keep_plans(&connection)?;
     check_pages(&connection)?;
     set_cache(&connection, cache_bytes)?;
     Ok(connection)
@@ -168,9 +170,15 @@ fn set_up_writer(connection: &Connection, options: &SqliteOptions) -> rusqlite::
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are made by the writer, between groups; see `checkpoint`.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    keep_plans(connection)?;
     check_pages(connection)?;
     set_cache(connection, options.writer_cache_bytes)?;
     set_size_max(connection, options.size_max)
+}
+
+/// Prepared statements keep their plan whatever is bound to them. Otherwise each range that is scanned is planned anew.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Looks at the cells of every page that is read from the file, so that most damage is told and not walked into.

@@ -64,6 +64,15 @@ impl Gone {
     }
 }
 
+/// Referrers that are worked off in one go.
+struct Work<'a> {
+    deployment: &'a Arc<Deployment>,
+    gone: &'a Gone,
+    rule: Rule,
+    range: IndexRange,
+    until: Duration,
+}
+
 /// What stands in the way of referrers.
 #[derive(Debug, Default)]
 struct Obstacles {
@@ -126,29 +135,45 @@ impl Engine {
         let rules = [Rule::CascadeSync, Rule::CascadeAsync, Rule::UnsetSync, Rule::UnsetAsync];
         for rule in rules {
             for range in gone.ranges(deployment, rule) {
-                let mut after = None;
-                loop {
-                    let hits = page(deployment, &range, after.as_ref(), page_size(rule)).await?;
-                    let is_last = hits.len() < page_size(rule);
-                    after = hits.last().map(cursor);
-                    let referring = referring(deployment, hits);
-                    match rule {
-                        Rule::CascadeSync | Rule::CascadeAsync => {
-                            self.cascade_to(deployment, gone, referring, &mut obstacles).await?;
-                        }
-                        _ => self.unset_in(deployment, gone, referring, &mut obstacles).await?,
-                    }
-                    if is_last {
-                        break;
-                    }
-                    if self.seams.clock.monotonic() > until && obstacles.count == 0 {
-                        return Ok(Fate::Again);
-                    }
+                let work = Work { deployment, gone, rule, range, until };
+                if !self.follow_range(&work, &mut obstacles).await? {
+                    return Ok(Fate::Again);
                 }
             }
         }
         self.look_for_blockers(deployment, gone, &mut obstacles).await?;
         Ok(obstacles.fate())
+    }
+
+    /// Works off one range of the index, reading each page while the one before is committed. `false`: its time is up.
+    async fn follow_range(
+        self: &Arc<Self>,
+        work: &Work<'_>,
+        obstacles: &mut Obstacles,
+    ) -> Result<bool, Status> {
+        let Work { deployment, gone, rule, range, until } = work;
+        let size = page_size(*rule);
+        let mut hits = page(deployment, range, None, size).await?;
+        loop {
+            let after = hits.last().map(cursor).filter(|_| hits.len() == size);
+            let referring = referring(deployment, hits);
+            let working = async {
+                match rule {
+                    Rule::CascadeSync | Rule::CascadeAsync => {
+                        self.cascade_to(deployment, gone, referring, obstacles).await
+                    }
+                    _ => self.unset_in(deployment, gone, referring, obstacles).await,
+                }
+            };
+            let Some(after) = after else { return working.await.map(|()| true) };
+            let (worked, next) =
+                futures::join!(working, page(deployment, range, Some(&after), size));
+            worked?;
+            hits = next?;
+            if self.seams.clock.monotonic() > *until && obstacles.count == 0 {
+                return Ok(false);
+            }
+        }
     }
 
     async fn cascade_to(
