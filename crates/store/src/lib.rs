@@ -23,9 +23,9 @@ pub mod upkeep;
 
 pub use cache::{CacheOptions, Cached};
 pub use contract::{
-    Backend, Batch, Change, Changes, CommitError, Condition, Entry, Extract, ExtractBuilder, Hit, Index,
-    IndexCursor, IndexRange, Key, NameRange, NamedRow, Position, Range, Row, RowId, Snapshot,
-    StoreError, Table, Value, Version, Write,
+    Backend, Batch, Change, Changes, CommitError, Condition, Entry, Extract, ExtractBuilder, Hit,
+    Index, IndexCursor, IndexRange, Key, NameRange, NamedRow, Position, Range, Row, RowId,
+    Snapshot, StoreError, Table, Value, Version, Write,
 };
 pub use memory::Memory;
 pub use observe::{CommitObserver, Observable};

@@ -20,8 +20,10 @@ pub(crate) fn exists(ty: &ResourceType, name: &str) -> Status {
 
 /// The name is kept taken by a deletion that has not finished.
 pub(crate) fn deletion_pending(ty: &ResourceType, name: &str) -> Status {
-    let message =
-        format!("{} \"{name}\" is being deleted; its name is free when that has finished", ty.singular);
+    let message = format!(
+        "{} \"{name}\" is being deleted; its name is free when that has finished",
+        ty.singular
+    );
     Status::new(Reason::DeletionPending, message)
         .with(Detail::Resource { kind: ty.kind.clone(), name: name.to_owned() })
         .with_metadata("kind", &ty.kind)
