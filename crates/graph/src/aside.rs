@@ -60,6 +60,10 @@ impl Aside {
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let damaged = |source| Damaged { what: "part beside a resource".to_owned(), source };
         let read = stored::Aside::decode(bytes).map_err(damaged)?;
+        if read.metadata.is_empty() && read.references.is_empty() {
+            // A row of before references: all of it is metadata.
+            return Ok(Self { metadata: Bytes::copy_from_slice(bytes), references: Vec::new() });
+        }
         let references = read.references.into_iter().filter_map(held).collect();
         Ok(Self { metadata: read.metadata.into(), references })
     }
@@ -108,6 +112,13 @@ mod tests {
         let local = Held { region: None, is_sync: true, ..held.clone() };
         let aside = Aside { metadata: Bytes::from_static(b"m"), references: vec![held, local] };
         assert_eq!(Aside::decode(&aside.encode()).unwrap(), aside);
+    }
+
+    #[test]
+    fn metadata_of_before_references_is_read() {
+        let meta = bowline_wire::goten::types::Meta { uuid: "u".to_owned(), ..Default::default() };
+        let bytes = meta.encode_to_vec();
+        assert_eq!(Aside::decode(&bytes).unwrap().metadata, bytes);
     }
 
     #[test]

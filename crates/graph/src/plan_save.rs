@@ -4,7 +4,7 @@
 //! commit requires that no fence above the grant has been written since. What was held before needs nothing: as long as
 //! this resource holds it, its target can only go by what the reference itself says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,8 +24,6 @@ pub struct Diff {
     pub kept: Vec<Held>,
     /// Of the document, and not so.
     pub new: Vec<Entry>,
-    /// Held before, to targets that the document no longer names.
-    pub gone: Vec<Held>,
 }
 
 /// Compares what is held with what a document says.
@@ -48,8 +46,6 @@ pub fn diff(held: &[Held], entries: &[Entry]) -> Diff {
             _ => diff.new.push(entry.clone()),
         }
     }
-    let named: BTreeSet<&TargetName> = entries.iter().map(|entry| &entry.target).collect();
-    diff.gone = held.iter().filter(|held| !named.contains(&held.target)).cloned().collect();
     diff
 }
 

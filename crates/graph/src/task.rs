@@ -14,8 +14,6 @@ use crate::Damaged;
 pub mod kind {
     /// Tell owners that references were committed, so that their blockades go.
     pub const CONFIRM_BLOCKADES: &str = "CONFIRM_BLOCKADES";
-    /// Ask sources of a target whether they still hold references (a blockade has expired, or a reference has gone).
-    pub const ASK_SOURCES: &str = "ASK_SOURCES";
 }
 
 pub fn table() -> Table {

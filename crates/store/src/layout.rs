@@ -5,7 +5,7 @@
 //! | resources, with the outbound part of their shadow in `aside` | API version | the kind | resource name in that version | uid |
 //! | alias index: names in other served versions, and names kept taken | `~alias/<version>` | the kind | resource name in that version | uid of the resource it leads to |
 //! | inbound parts of shadows | `~` | `~inbound/<kind>` | uid | - |
-//! | deletions that are not finished; in the change log | `deletions` | the kind | uid | uid |
+//! | deletions that are not finished; in the change log | `deletions` | the kind | uid | - |
 //! | fences: what saves may no longer rely on | `~` | `~fence` | `KIND\|VERSION\|NAME` of the target | - |
 //! | work that commits left to controllers | `~` | `~task` | shard, type, id | - |
 //! | server processes | `~` | `~incarnation` | uid of the process | - |

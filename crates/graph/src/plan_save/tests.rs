@@ -1,5 +1,7 @@
 //! Plans of saves, printed; and laws that hold for all of them.
 
+use std::collections::BTreeSet;
+
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -146,20 +148,5 @@ proptest! {
             prop_assert_eq!(confirms, usize::from(needs && !is_local));
         }
         prop_assert_eq!(plan.conditions.len(), wanted.len());
-    }
-
-    #[test]
-    fn what_is_gone_is_named_no_more(
-        before in prop::collection::vec(any_entry(), 0..5),
-        after in prop::collection::vec(any_entry(), 0..5),
-    ) {
-        let before: Vec<_> =
-            sorted(before).iter().map(|entry| Held::of(entry, RowId(1), None)).collect();
-        let after = sorted(after);
-        let gone: BTreeSet<_> = diff(&before, &after).gone.into_iter().map(|held| held.target).collect();
-        for held in &before {
-            let is_named = after.iter().any(|entry| entry.target == held.target);
-            prop_assert_eq!(gone.contains(&held.target), !is_named);
-        }
     }
 }

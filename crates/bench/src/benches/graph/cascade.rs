@@ -117,7 +117,10 @@ fn of(
     let figure = Figure::lower(what.clone(), went.took.as_secs_f64() * 1e3, "ms")
         .limit(limit.as_secs_f64() * 1e3)
         .note(format!("limit: ON DELETE CASCADE in {store}"));
-    let figure = goal.map_or(figure.clone(), |seconds| figure.goal(seconds * 1e3));
+    let figure = match goal {
+        Some(seconds) => figure.goal(seconds * 1e3),
+        None => figure,
+    };
     let memory = Figure::lower(what + ", memory", went.mib_highest - went.mib_before, "MiB more")
         .note(format!("{:.0} MiB before", went.mib_before));
     vec![figure, memory]
