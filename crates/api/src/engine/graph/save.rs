@@ -194,11 +194,15 @@ impl Engine {
         let mut problems: Vec<_> =
             at.nowhere.iter().map(|target| (target.clone(), Why::NotFound)).collect();
         for target in &at.here {
-            match uids.get(target) {
-                Some(uid) => {
-                    footings.insert(target.clone(), Footing::Local { uid: *uid });
+            let found = match uids.get(target) {
+                Some(uid) => Ok(*uid),
+                None => self.look_again(saving.deployment, target).await?,
+            };
+            match found {
+                Ok(uid) => {
+                    footings.insert(target.clone(), Footing::Local { uid });
                 }
-                None => problems.push((target.clone(), self.why_absent(saving, target).await?)),
+                Err(why) => problems.push((target.clone(), why)),
             }
         }
         let mut round = Round::Settled;
@@ -300,12 +304,21 @@ impl Engine {
         rows.map_err(|error| errors::store(&error))
     }
 
-    /// A target that may not be referred to here was never there, or its deletion has not finished.
-    async fn why_absent(&self, saving: &Saving<'_>, target: &TargetName) -> Result<Why, Status> {
+    /// Why a target was not found that this deployment owns: it was never there, or its deletion has not finished. Its
+    /// uid if it has been made in the meantime.
+    async fn look_again(
+        &self,
+        deployment: &Deployment,
+        target: &TargetName,
+    ) -> Result<Result<RowId, Why>, Status> {
         let alias = layout::aliases(&target.version, &target.kind);
         let alias = Key { table: alias, name: target.name.clone() };
-        let rows = self.read_rows(saving.deployment, &[plan_save::key(target), alias]).await?;
-        Ok(if rows.iter().any(Option::is_some) { Why::Deleting } else { Why::NotFound })
+        let rows = self.read_rows(deployment, &[plan_save::key(target), alias]).await?;
+        Ok(match rows.first().and_then(Option::as_ref) {
+            Some(row) if plan_save::may_be_referred_to(row) => Ok(row.id),
+            _ if rows.iter().any(Option::is_some) => Err(Why::Deleting),
+            _ => Err(Why::NotFound),
+        })
     }
 }
 
