@@ -30,6 +30,8 @@ pub struct Item<W> {
     pub id: Arc<str>,
     /// When it came up, in milliseconds since 1970; 0 if nobody knows.
     pub since_millis: i64,
+    /// What it waited for may be there: it is tried now, however often that came to nothing.
+    pub is_urgent: bool,
     pub work: W,
 }
 
@@ -72,6 +74,8 @@ struct Queue<W> {
 struct Remembered {
     retry: Retry,
     waits_for: Option<Arc<str>>,
+    /// It became urgent while it was worked at.
+    is_urgent: bool,
     pass: u64,
 }
 
@@ -119,6 +123,9 @@ impl<W> Queue<W> {
         self.pending += 1;
         let oldest = self.oldest_millis.unwrap_or(item.since_millis);
         self.oldest_millis = Some(oldest.min(item.since_millis));
+        if item.is_urgent {
+            self.hurry(&item.id);
+        }
         let remembered = self.items.get_mut(&item.id);
         let is_due = remembered.is_none_or(|remembered| {
             remembered.pass = pass;
@@ -130,6 +137,16 @@ impl<W> Queue<W> {
         match self.batch.len() < BATCH_MAX {
             true => self.batch.push(item),
             false => self.has_more = true,
+        }
+    }
+
+    /// What an item waited for may be there: earlier attempts count no more, and neither does one that is under way.
+    fn hurry(&mut self, id: &Arc<str>) {
+        if self.is_at_work && self.items.len() < REMEMBERED_MAX {
+            self.items.entry(id.clone()).or_default().is_urgent = true;
+        }
+        if let Some(remembered) = self.items.get_mut(id) {
+            remembered.retry = Retry::default();
         }
     }
 
@@ -163,8 +180,9 @@ impl<W> Queue<W> {
             return;
         }
         let remembered = self.items.entry(id.clone()).or_default();
-        let retry = remembered.retry.after(now, jitter);
-        *remembered = Remembered { retry, waits_for, pass };
+        let before = if remembered.is_urgent { Retry::default() } else { remembered.retry };
+        let retry = before.after(now, jitter);
+        *remembered = Remembered { retry, waits_for, is_urgent: false, pass };
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is kept in a resource's row beside its document: metadata of types that have no field for it, and the outbound part
 //! of the resource's shadow. Saves of the resource write it; nothing else does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bowline_store::RowId;
@@ -46,6 +47,18 @@ impl Held {
         let Self { path, target, behaviour, is_sync, .. } = self.clone();
         Entry { path, target, behaviour, is_sync }
     }
+}
+
+/// Of all that a resource holds, the strictest reference to each target.
+pub fn strictest(held: &[Held]) -> BTreeMap<&TargetName, &Held> {
+    let mut strictest: BTreeMap<&TargetName, &Held> = BTreeMap::new();
+    for held in held {
+        let best = strictest.entry(&held.target).or_insert(held);
+        if held.behaviour < best.behaviour {
+            *best = held;
+        }
+    }
+    strictest
 }
 
 impl Aside {

@@ -239,6 +239,9 @@ impl Inbound {
     }
 
     fn leave(&mut self, source: &DeploymentId, at: &Moment) -> Answer {
+        if self.is_deleting {
+            return Answer::Deleting;
+        }
         match self.source(source) {
             None => return Answer::Unlisted,
             // The mark says that nothing was granted to it since: it can be asked at the same epoch once more.

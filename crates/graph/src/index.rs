@@ -30,6 +30,10 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// In the order of the index.
+    pub const ALL: [Self; 5] =
+        [Self::Block, Self::CascadeSync, Self::UnsetSync, Self::CascadeAsync, Self::UnsetAsync];
+
     pub fn of(behaviour: Behaviour, is_sync: bool) -> Self {
         match (behaviour, is_sync) {
             (Behaviour::Block, _) => Self::Block,
@@ -41,9 +45,7 @@ impl Rule {
     }
 
     fn of_byte(byte: u8) -> Option<Self> {
-        let all =
-            [Self::Block, Self::CascadeSync, Self::UnsetSync, Self::CascadeAsync, Self::UnsetAsync];
-        all.into_iter().find(|rule| *rule as u8 == byte)
+        Self::ALL.into_iter().find(|rule| *rule as u8 == byte)
     }
 }
 

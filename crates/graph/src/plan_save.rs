@@ -12,7 +12,7 @@ use bowline_node::DeploymentId;
 use bowline_store::{Condition, Key, Row, RowId, Write, layout};
 use bowline_wire::bowline::graph::v1 as stored;
 
-use crate::aside::Held;
+use crate::aside::{self, Held};
 use crate::epoch::Epoch;
 use crate::reference::{Behaviour, Entry, TargetName};
 use crate::{fence, index, task};
@@ -24,19 +24,15 @@ pub struct Diff {
     pub kept: Vec<Held>,
     /// Of the document, and not so.
     pub new: Vec<Entry>,
+    /// Each target that the resource holds no more, or less strictly: its strictest reference of before.
+    pub dropped: Vec<Held>,
 }
 
 /// Compares what is held with what a document says.
 ///
 /// An entry is new if its target was not held, or less strictly: the owner of the target has decided by what it knew.
 pub fn diff(held: &[Held], entries: &[Entry]) -> Diff {
-    let mut strictest: BTreeMap<&TargetName, &Held> = BTreeMap::new();
-    for held in held {
-        let best = strictest.entry(&held.target).or_insert(held);
-        if held.behaviour < best.behaviour {
-            *best = held;
-        }
-    }
+    let mut strictest = aside::strictest(held);
     let mut diff = Diff::default();
     for entry in entries {
         match strictest.get(&entry.target) {
@@ -46,6 +42,12 @@ pub fn diff(held: &[Held], entries: &[Entry]) -> Diff {
             _ => diff.new.push(entry.clone()),
         }
     }
+    for entry in entries {
+        if strictest.get(&entry.target).is_some_and(|held| entry.behaviour <= held.behaviour) {
+            strictest.remove(&entry.target);
+        }
+    }
+    diff.dropped = strictest.into_values().cloned().collect();
     diff
 }
 
@@ -96,6 +98,8 @@ pub struct Saved<'a> {
 pub struct SavePlan {
     /// All that the resource then holds, sorted by path and target.
     pub references: Vec<Held>,
+    /// What it lets go of: [`Diff::dropped`].
+    pub dropped: Vec<Held>,
     pub conditions: Vec<Condition>,
     /// At most one: the confirmation of blockades.
     pub task: Option<stored::Task>,
@@ -120,7 +124,7 @@ pub fn plan(
     footings: &BTreeMap<TargetName, Footing>,
 ) -> Result<SavePlan, Unfounded> {
     let wanted = diff.wanted(saved.own);
-    let mut plan = SavePlan { references: diff.kept, ..SavePlan::default() };
+    let mut plan = SavePlan { references: diff.kept, dropped: diff.dropped, ..SavePlan::default() };
     for entry in &diff.new {
         let held = match footings.get(&entry.target) {
             // It is there if this commit is, and goes only together with what it refers to.
@@ -211,6 +215,9 @@ impl fmt::Display for SavePlan {
                 Some(region) => writeln!(f, " in {region}")?,
                 None => writeln!(f)?,
             }
+        }
+        for held in &self.dropped {
+            writeln!(f, "lets go of {}", held.target)?;
         }
         for condition in &self.conditions {
             match condition {

@@ -270,3 +270,94 @@ fn a_place_changes_hands_only_when_its_deletions_are_finished() {
         east.create(Kind::Plan, plan, &wish("new")).await.unwrap();
     });
 }
+
+/// What blocks a cascade for minutes is taken out of its way by `free`.
+fn freed<R>(
+    blocker: (Kind, &'static str, &'static str),
+    free: impl Fn(bowline_sim::fleet::client::Client) -> R + Copy + Send + Sync + 'static,
+) where
+    R: Future<Output = ()> + Send,
+{
+    references(move |fleet| async move {
+        let (kind, name, field) = blocker;
+        let west = client(&fleet, "west");
+        let held_up = "projects/p/regions/north/sensors/h";
+        west.create(Kind::Sensor, SENSOR, &wish("s")).await.unwrap();
+        west.create(Kind::Sensor, held_up, &to("h", &[("cascade", SENSOR)])).await.unwrap();
+        west.create(kind, name, &to("b", &[(field, held_up)])).await.unwrap();
+        west.delete(Kind::Sensor, SENSOR, &wish("d")).await.unwrap();
+        fleet.world.sleep(SECOND * 200).await;
+        assert!(fleet.judge.present(Kind::Sensor).contains_key(held_up));
+        free(west).await;
+        until(&fleet, "what was held up goes", SECOND, |fleet| {
+            !fleet.judge.present(Kind::Sensor).contains_key(held_up)
+        })
+        .await;
+        until(&fleet, "its deletion is finished", SECOND * 2, |fleet| {
+            fleet.judge.unfinished().is_empty()
+        })
+        .await;
+    });
+}
+
+const BLOCKERS: [&str; 2] =
+    ["projects/p/regions/north/sensors/b", "projects/p/regions/west/sensors/b"];
+
+#[test]
+fn a_blocker_of_the_same_deployment_that_is_freed_wakes_what_waits() {
+    freed((Kind::Sensor, BLOCKERS[0], "blocked"), |west| async move {
+        west.update(Kind::Sensor, BLOCKERS[0], &to("free", &[("blocked", "")])).await.unwrap();
+    });
+}
+
+#[test]
+fn a_blocker_of_another_service_that_is_deleted_wakes_what_waits() {
+    freed((Kind::Job, JOB, "sensor"), |west| async move {
+        west.delete(Kind::Job, JOB, &wish("d")).await.unwrap();
+    });
+}
+
+#[test]
+fn a_blocker_in_another_region_that_is_pointed_elsewhere_wakes_what_waits() {
+    freed((Kind::Sensor, BLOCKERS[1], "blocked"), |west| async move {
+        let other = to("free", &[("blocked", BLOCKERS[1])]);
+        west.update(Kind::Sensor, BLOCKERS[1], &other).await.unwrap();
+        west.update(Kind::Sensor, BLOCKERS[1], &to("freer", &[("blocked", "")])).await.unwrap();
+    });
+}
+
+#[test]
+fn what_waits_is_woken_when_it_is_deleted_by_somebody_else() {
+    freed((Kind::Job, JOB, "sensor"), |west| async move {
+        // Clears the field and takes away what is held up at the same moment.
+        west.update(Kind::Job, JOB, &to("free", &[("sensor", "")])).await.unwrap();
+        let held_up = "projects/p/regions/north/sensors/h";
+        let deleted = west.delete(Kind::Sensor, held_up, &wish("d")).await;
+        if let Err(status) = deleted {
+            assert_eq!(status.reason, Reason::ResourceNotFound, "{status}");
+        }
+    });
+}
+
+#[test]
+fn a_source_that_let_go_is_asked_after_a_while_and_not_when_the_target_is_deleted() {
+    references(|fleet| async move {
+        let (east, north) = (client(&fleet, "east"), client(&fleet, "north"));
+        east.create(Kind::Sensor, SENSOR, &wish("s")).await.unwrap();
+        for round in ["1", "2", "3"] {
+            north.create(Kind::Job, JOB, &to(round, &[("sensor", SENSOR)])).await.unwrap();
+            north.delete(Kind::Job, JOB, &wish("d")).await.unwrap();
+            fleet.world.sleep(SECOND * 20).await;
+        }
+        let asked = || fleet.network.calls("CheckIfResourceHasDeletionSubscriber");
+        let before = asked();
+        // About the sensor, and about the project that the job was in.
+        until(&fleet, "the source is asked", SECOND * 150, |_| asked() >= before + 2).await;
+        fleet.world.sleep(SECOND * 300).await;
+        assert_eq!(asked(), before + 2);
+        let blocked = || fleet.network.calls("CheckIfResourceIsBlocked");
+        let before = blocked();
+        east.delete(Kind::Sensor, SENSOR, &wish("d")).await.unwrap();
+        assert_eq!(blocked(), before, "nobody is left to be asked");
+    });
+}

@@ -50,6 +50,8 @@ pub mod bowline {
                     "/bowline.mixin.v1.ResourceShadowService/CheckIfResourceIsBlocked";
                 pub const CHECK_IF_RESOURCE_HAS_DELETION_SUBSCRIBER: &str =
                     "/bowline.mixin.v1.ResourceShadowService/CheckIfResourceHasDeletionSubscriber";
+                pub const SUGGEST_QUESTIONS: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/SuggestQuestions";
                 pub const WATCH_IMPORTED_SERVICE_DELETIONS: &str =
                     "/bowline.mixin.v1.ResourceShadowService/WatchImportedServiceDeletions";
                 pub const LIST_REFERRERS: &str =

@@ -12,6 +12,9 @@ use bowline_store::upkeep::{Keeps, READABLE};
 use bowline_store::{Backend, Position, Table};
 
 use super::graph::inbound::InboundRows;
+use super::graph::suggest::Dropped;
+use super::graph::suggested::Leavers;
+use super::graph::waits::Waits;
 use super::shape::Shape;
 use super::{errors, upkeep};
 use crate::limits::Limits;
@@ -28,6 +31,12 @@ pub struct Deployment {
     pub(crate) ownership: Option<Arc<Ownership>>,
     /// Changes of inbound parts of shadows that are under way.
     pub(crate) inbound: InboundRows,
+    /// What deletions that are not finished wait for.
+    pub(crate) waits: Waits,
+    /// What commits let go of that is owned elsewhere.
+    pub(crate) dropped: Dropped,
+    /// Sources that are to be asked whether they still refer to something.
+    pub(crate) leavers: Leavers,
     /// The newest commit of this process.
     committed: Mutex<Position>,
     /// Rung by every commit that left work to the controllers.
@@ -56,6 +65,9 @@ impl Deployment {
             shapes,
             ownership,
             inbound: InboundRows::default(),
+            waits: Waits::default(),
+            dropped: Dropped::default(),
+            leavers: Leavers::default(),
             committed: Mutex::default(),
             bell: Bell::default(),
             board: Arc::default(),
@@ -107,6 +119,7 @@ impl Deployment {
     /// Takes this process out of the store and closes it.
     pub(crate) async fn close(&self) {
         self.bell.close();
+        self.dropped.close();
         self.incarnation.close().await;
         if let Err(error) = self.backend.close().await {
             tracing::error!(service = %self.service, error = %chain(&error), "close store");

@@ -91,6 +91,9 @@ impl Engine {
             method::CHECK_IF_RESOURCE_HAS_DELETION_SUBSCRIBER => {
                 unary(self.check_subscribers(&read(request)?, context).await)
             }
+            method::SUGGEST_QUESTIONS => {
+                unary(self.suggest_questions(&read(request)?, context).await)
+            }
             method::LIST_REFERRERS => unary(self.list_referrers(&read(request)?, context).await),
             method::GET_RESOURCE_SHADOW => {
                 unary(self.get_resource_shadow(&read(request)?, context).await)

@@ -5,7 +5,7 @@ use super::*;
 const NOW: Duration = Duration::from_secs(100);
 
 fn item(queue: &str, id: &str) -> Item<()> {
-    Item { queue: queue.into(), id: id.into(), since_millis: 7, work: () }
+    Item { queue: queue.into(), id: id.into(), since_millis: 7, is_urgent: false, work: () }
 }
 
 fn pass(agenda: &mut Agenda<()>, items: &[(&str, &str)], now: Duration) -> Vec<String> {
@@ -66,6 +66,37 @@ fn what_is_done_and_found_again_is_not_done_all_the_time() {
     finish(&mut agenda, "a", &["1"], &[]);
     assert!(pass(&mut agenda, &[("a", "1")], NOW).is_empty());
     assert_eq!(agenda.due(), Some(NOW + Duration::from_millis(100)));
+}
+
+#[test]
+fn what_is_urgent_is_tried_at_once_however_often_it_came_to_nothing() {
+    let mut agenda = Agenda::default();
+    let waits = || [("1", Fate::Waits("blocked by x".to_owned()))];
+    let mut now = NOW;
+    for _ in 0..20 {
+        assert_eq!(pass(&mut agenda, &[("a", "1")], now), ["a: 1"]);
+        finish_at(&mut agenda, now, &waits());
+        now = agenda.due().unwrap();
+    }
+    assert_eq!(pass(&mut agenda, &[("a", "1")], now), ["a: 1"]);
+    finish_at(&mut agenda, now, &waits());
+    assert_eq!(agenda.due(), Some(now + crate::retry::LONGEST));
+    agenda.begin();
+    agenda.offer(Item { is_urgent: true, ..item("a", "1") }, now);
+    agenda.end();
+    assert_eq!(agenda.take(now).len(), 1);
+    // What becomes urgent while it is worked at is tried again soon: that attempt may have looked too early.
+    agenda.begin();
+    agenda.offer(Item { is_urgent: true, ..item("a", "1") }, now);
+    agenda.end();
+    finish_at(&mut agenda, now, &waits());
+    assert_eq!(pass(&mut agenda, &[("a", "1")], now), Vec::<String>::new());
+    assert_eq!(agenda.due(), Some(now + Duration::from_millis(100)));
+}
+
+fn finish_at(agenda: &mut Agenda<()>, now: Duration, fates: &[(&str, Fate)]) {
+    let fates = fates.iter().map(|(id, fate)| ((*id).into(), fate.clone())).collect();
+    agenda.finish(&"a".into(), &["1".into()], fates, now, 255);
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Controller for Letters {
         self.looks.fetch_add(1, Ordering::SeqCst);
         for name in self.items.lock().unwrap().iter().filter(|name| shards.hold(name.as_bytes())) {
             let (queue, id) = (name[..1].into(), name.as_str().into());
-            offer(Item { queue, id, since_millis: 1, work: name.clone() });
+            offer(Item { queue, id, since_millis: 1, is_urgent: false, work: name.clone() });
         }
         Ok(())
     }

@@ -52,6 +52,7 @@ fn a_local_reference_is_a_condition_and_a_granted_one_a_fence_and_a_confirmation
         holds far: Block iam.test/Project projects/far (v1) in eu
         holds near: Unset iam.test/Project projects/near (v1)
         holds other: Unset iam.test/Project projects/far (v1) in eu
+        lets go of iam.test/Project projects/kept (v1)
         requires no fence above 1.2.3 at iam.test/Project|v1|projects/far
         requires active projects/near
         leaves to confirm projects/far at iam.test@eu
@@ -149,4 +150,29 @@ proptest! {
         }
         prop_assert_eq!(plan.conditions.len(), wanted.len());
     }
+}
+
+#[test]
+fn what_is_not_held_any_more_or_less_strictly_is_let_go_of() {
+    let held = [
+        held("gone", "projects/gone", Behaviour::Cascade),
+        held("looser", "projects/looser", Behaviour::Block),
+        held("moved", "projects/moved", Behaviour::Block),
+        held("same", "projects/same", Behaviour::Block),
+        held("twice", "projects/same", Behaviour::Unset),
+    ];
+    let entries = [
+        entry("elsewhere", "projects/moved", Behaviour::Block),
+        entry("same", "projects/same", Behaviour::Block),
+        entry("unset", "projects/looser", Behaviour::Unset),
+    ];
+    let plan = plan(&saved(&own()), diff(&held, &entries), &BTreeMap::new()).unwrap();
+    expect![[r#"
+        holds elsewhere: Block iam.test/Project projects/moved (v1) in eu
+        holds same: Block iam.test/Project projects/same (v1) in eu
+        holds unset: Unset iam.test/Project projects/looser (v1) in eu
+        lets go of iam.test/Project projects/gone (v1)
+        lets go of iam.test/Project projects/looser (v1)
+    "#]]
+    .assert_eq(&plan.to_string());
 }

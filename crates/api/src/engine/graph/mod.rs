@@ -4,7 +4,8 @@
 //! `inbound` changes what is kept about those who may refer to a resource. Methods of the mixin: `grants` for those who are
 //! about to refer to what is here, `questions` of those who own what is referred to from here, `referrers` and `shadows` for
 //! reading; `wire`, `relation` and `translate` are what these share. `save` settles the references of a save, with what
-//! `establish` is granted by others; `delete` is what deletions do, `control` what is left to be done after commits.
+//! `establish` is granted by others; `delete` is what deletions do, `control` what is left to be done after commits, `waits`
+//! and `suggest` what makes it go on soon.
 
 pub(crate) mod control;
 pub(crate) mod delete;
@@ -19,8 +20,11 @@ mod refused;
 mod relation;
 pub(crate) mod save;
 mod shadows;
+pub(crate) mod suggest;
+pub(crate) mod suggested;
 mod translate;
 pub(crate) mod unset;
+pub(crate) mod waits;
 mod wire;
 
 #[cfg(test)]

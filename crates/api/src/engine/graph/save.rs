@@ -71,11 +71,13 @@ impl Settled {
         &self.footings
     }
 
-    /// The commit has happened: whoever confirms blockades is told that there is work.
+    /// The commit has happened: whoever confirms blockades is told that there is work, and whoever waits for what was let
+    /// go of.
     pub(crate) fn committed(&self, deployment: &Deployment) {
         if self.plan.task.is_some() {
             deployment.ring();
         }
+        deployment.let_go(&self.plan.dropped);
     }
 }
 

@@ -108,11 +108,9 @@ impl Engine {
         deployment: &Deployment,
         gone: &Gone,
     ) -> Result<bool, Status> {
-        let all =
-            [Rule::Block, Rule::CascadeSync, Rule::UnsetSync, Rule::CascadeAsync, Rule::UnsetAsync];
         let snapshot = deployment.backend.snapshot().await;
         let mut snapshot = snapshot.map_err(|error| errors::store(&error))?;
-        for range in all.into_iter().flat_map(|rule| gone.ranges(deployment, rule)) {
+        for range in Rule::ALL.into_iter().flat_map(|rule| gone.ranges(deployment, rule)) {
             let hits = snapshot.scan_index(&range, None, 1, false).await;
             if !hits.map_err(|error| errors::store(&error))?.is_empty() {
                 return Ok(true);
@@ -212,7 +210,8 @@ impl Engine {
         obstacles: &mut Obstacles,
     ) -> Result<(), Status> {
         let (mut pieces, mut names) = (Vec::new(), Vec::new());
-        for Referring { shape, key, row } in referring {
+        let mut dropped = BTreeSet::new();
+        for Referring { shape, key, row, held } in referring {
             let guard = match self.guard_of(deployment, &shape, &key.name, None).await {
                 Ok(guard) => guard,
                 Err(why) => {
@@ -228,6 +227,7 @@ impl Engine {
                 }
             };
             names.push(key.name.clone());
+            dropped.extend(held.into_iter().filter(|held| held.uid == gone.uid));
             // The version says that the reference is still there: every save of the resource changes it.
             let conditions = vec![Condition::RowAt { key: key.clone(), version: row.version }];
             pieces.push(Piece { conditions, writes: vec![unset.prepared.put(key)], guard });
@@ -236,6 +236,8 @@ impl Engine {
             let why = Status::new(Reason::Conflict, "was written at the same time");
             obstacles.add(&names[lost], &why);
         }
+        // One that stays is found by whoever makes a suggestion of it.
+        deployment.let_go(&dropped);
         Ok(())
     }
 
@@ -293,7 +295,7 @@ fn referring(deployment: &Deployment, hits: Vec<Hit>) -> Vec<Referring> {
     let mut seen = BTreeSet::new();
     let referring = |Hit { key, row, .. }: Hit| {
         let shape = deployment.shapes.get(&key.table)?.clone();
-        seen.insert(key.clone()).then_some(Referring { shape, key, row })
+        seen.insert(key.clone()).then(|| Referring::of(shape, key, row))
     };
     hits.into_iter().filter_map(referring).collect()
 }

@@ -145,7 +145,10 @@ async fn page(deployment: &Deployment, range: &NameRange, shards: Shards) -> Res
     let mut items = Vec::new();
     for (deletion, row) in ours.into_iter().zip(inbound) {
         let is_referred_to = is_referred_to(deployment, &deletion.gone, snapshot.as_mut()).await;
-        items.extend(items_of(deletion, row.as_ref(), is_referred_to.map_err(store)?)?);
+        let is_urgent = deployment.waits.take_urgent(deletion.gone.uid);
+        let is_referred_to = is_referred_to.map_err(store)?;
+        let found = items_of(deletion, row.as_ref(), is_referred_to)?.into_iter();
+        items.extend(found.map(|item| Item { is_urgent, ..item }));
     }
     Ok(Found { items, next })
 }
@@ -210,6 +213,7 @@ fn items_of(
         },
         id: id.clone(),
         since_millis: deletion.gone.millis,
+        is_urgent: false,
         work: Work { step, deletion: deletion.clone() },
     };
     Ok(steps(inbound.as_ref(), is_referred_to).into_iter().map(item).collect())
@@ -252,6 +256,7 @@ impl Engine {
             return Fate::Waits(format!("{source} cannot say: {why}"));
         }
         if holding.holds_any || !holding.is_fenced {
+            deployment.waits.wait(deletion.gone.uid, []);
             let first =
                 holding.referrers.first().map(|referrer| &*referrer.name).unwrap_or_default();
             return Fate::Waits(format!("{source} holds {} references: {first}", holding.count));
@@ -277,6 +282,7 @@ impl Engine {
     ) -> Result<Worked, Status> {
         let (mut pieces, mut ids, mut worked) = (Vec::new(), Vec::new(), Worked::new());
         for (id, deletion) in purges {
+            deployment.waits.finished(deletion.gone.uid);
             let shape = self.shape_of(&deletion.target)?;
             match self.guard_of(deployment, shape, &deletion.target.name, None).await {
                 Ok(guard) => {

@@ -23,6 +23,7 @@ use bowline_node::DeploymentId;
 use bowline_store::ring::Shards;
 use tokio::sync::watch;
 
+use super::suggest;
 use crate::engine::{Deployment, Engine};
 
 /// Longest wait for the answer of another deployment.
@@ -44,6 +45,7 @@ pub(crate) fn start(engine: &Arc<Engine>) {
             start_one(engine, deployment, &shards, subscribed);
             hear::start(engine, deployment, here.clone(), heard, referred);
         }
+        suggest::start(deployment, here.clone(), &engine.seams);
         fences::start(engine, deployment, here, shards);
     }
 }
@@ -72,10 +74,10 @@ fn referred(deployment: &Deployment) -> BTreeSet<String> {
 
 /// Where a controller is. Does not keep anything alive.
 #[derive(Clone)]
-struct Here {
+pub(in crate::engine::graph) struct Here {
     engine: Weak<Engine>,
     deployment: Weak<Deployment>,
-    me: DeploymentId,
+    pub(in crate::engine::graph) me: DeploymentId,
 }
 
 impl Here {
@@ -84,7 +86,7 @@ impl Here {
         Self { engine: Arc::downgrade(engine), deployment: Arc::downgrade(deployment), me }
     }
 
-    fn get(&self) -> Result<(Arc<Engine>, Arc<Deployment>), Trouble> {
+    pub(in crate::engine::graph) fn get(&self) -> Result<(Arc<Engine>, Arc<Deployment>), Trouble> {
         self.engine.upgrade().zip(self.deployment.upgrade()).ok_or(Trouble::Over)
     }
 }

@@ -1,4 +1,5 @@
-//! `owned_pending`: what saves of this deployment left to be done, and blockades here that nobody confirmed in time.
+//! `owned_pending`: what saves of this deployment left to be done; blockades here that nobody confirmed in time, and sources
+//! that said that they hold nothing any more.
 //!
 //! One queue for each deployment that is asked. A task is removed when all that it names are told; a blockade that has
 //! expired is not dropped by the clock: its source is marked as leaving and asked, and the answer fences.
@@ -46,7 +47,7 @@ pub(super) struct Confirm {
     task: stored::Task,
 }
 
-/// A source with a blockade that has expired.
+/// A source with a blockade that has expired, or one that suggested to be asked.
 pub(super) struct Expired {
     source: DeploymentId,
     target: TargetName,
@@ -70,6 +71,8 @@ impl Controller for Pending {
         find_tasks(&deployment, shards, offer).await?;
         let now = engine.seams.clock.now().as_millisecond();
         find_expired(&deployment, shards, now, offer).await?;
+        let leavers = deployment.leavers.due(engine.seams.clock.monotonic());
+        leavers.into_iter().map(|(uid, source, target)| ask(source, target, uid)).for_each(offer);
         Ok(())
     }
 
@@ -131,6 +134,7 @@ fn confirms((name, row): &NamedRow) -> Vec<Item<Work>> {
         queue: to.to_string().into(),
         id: name.clone(),
         since_millis: task.create_millis,
+        is_urgent: false,
         work: Work::Confirm(Box::new(Confirm {
             to,
             key: key.clone(),
@@ -179,18 +183,20 @@ fn expired(inbound: &Inbound, name: &Arc<str>, now_millis: i64) -> Vec<Item<Work
     if inbound.is_deleting {
         return Vec::new();
     }
-    let item = |source: DeploymentId| Item {
-        queue: source.to_string().into(),
-        id: format!("{} {name}", inbound.target.kind).into(),
-        since_millis: 0,
-        work: Work::Ask(Box::new(Expired {
-            source,
-            target: inbound.target.clone(),
-            uid: RowId(uid),
-        })),
-    };
     let sources = inbound.expired(now_millis.saturating_sub(courtesy));
-    sources.into_iter().filter(|source| inbound.source(source).is_some()).map(item).collect()
+    let listed = sources.into_iter().filter(|source| inbound.source(source).is_some());
+    listed.map(|source| ask(source, inbound.target.clone(), RowId(uid))).collect()
+}
+
+/// A question to a source about one target; the same whatever it is asked for.
+fn ask(source: DeploymentId, target: TargetName, uid: RowId) -> Item<Work> {
+    Item {
+        queue: source.to_string().into(),
+        id: format!("{} {:032x}", target.kind, uid.0).into(),
+        since_millis: 0,
+        is_urgent: false,
+        work: Work::Ask(Box::new(Expired { source, target, uid })),
+    }
 }
 
 impl Engine {
@@ -236,6 +242,7 @@ impl Engine {
     ) -> Result<Worked, Status> {
         let (mut asked, mut worked) = (Vec::new(), Worked::new());
         for (id, Expired { source, target, uid }) in expired {
+            deployment.leavers.forget(uid, &source);
             let leave = Change::Leave { source: source.clone() };
             match self.change_inbound(deployment, &target, uid, leave).await {
                 Ok(Answer::Leaving(epoch)) => {

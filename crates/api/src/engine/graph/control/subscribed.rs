@@ -45,7 +45,9 @@ impl Controller for Subscribed {
         let now = engine.seams.clock.monotonic();
         for (from, gone) in self.heard.all() {
             if shards.hold(&gone.uid.0.to_be_bytes()) {
+                let is_urgent = deployment.waits.take_urgent(gone.uid);
                 offer(Item {
+                    is_urgent,
                     queue: from.to_string().into(),
                     id: format!("{:032x}", gone.uid.0).into(),
                     since_millis: gone.millis,
@@ -72,6 +74,7 @@ impl Controller for Subscribed {
                 fate => fate,
             };
             if fate == Fate::Done {
+                deployment.waits.finished(gone.uid);
                 self.heard.forget(&from, &gone);
             }
             worked.insert(id, fate);

@@ -36,6 +36,8 @@ pub(super) struct Gathered {
     /// What holders of policies leave behind.
     pub(super) writes: Vec<Write>,
     pub(super) guards: Vec<Option<Guard>>,
+    /// What the doomed refer to, each.
+    pub(super) held: Vec<(RowId, Vec<Held>)>,
 }
 
 /// What was found so far.
@@ -48,16 +50,17 @@ struct Found {
     next: Vec<(Arc<Shape>, Identified)>,
 }
 
-/// A row without what is in it.
+/// A row without its document.
 pub(super) struct Identified {
     pub(super) key: Key,
     pub(super) version: Version,
     pub(super) uid: RowId,
+    pub(super) held: Vec<Held>,
 }
 
 impl Identified {
     pub(super) fn of(key: Key, row: &Row) -> Self {
-        Self { key, version: row.version, uid: row.id }
+        Self { key, version: row.version, uid: row.id, held: aside_of(row).references }
     }
 }
 
@@ -81,7 +84,7 @@ impl Gathered {
     /// What is known of a resource by its row alone.
     pub(super) fn alone(facts: Facts, position: Position) -> Self {
         let (conditions, writes, guards) = (Vec::new(), Vec::new(), Vec::new());
-        Self { facts, position, conditions, writes, guards }
+        Self { facts, position, conditions, writes, guards, held: Vec::new() }
     }
 
     /// Takes a resource in, and binds the commit to what `guard` says about it and to what it leaves behind.
@@ -89,9 +92,10 @@ impl Gathered {
         &mut self,
         engine: &Engine,
         wish: &Wish<'_>,
-        (shape, row): (&Shape, Identified),
+        (shape, mut row): (&Shape, Identified),
         guard: Option<Guard>,
     ) -> Result<(), Status> {
+        self.held.push((row.uid, std::mem::take(&mut row.held)));
         let left = engine.leave_behind(wish.deployment, shape, &row.key.name).await?;
         let fresh = fresh_epoch(guard.as_ref(), self.position);
         self.facts.doomed.push(engine.doomed(shape, row, fresh).await?);
@@ -312,15 +316,15 @@ fn cursor(hit: &Hit) -> IndexCursor {
 }
 
 fn seen(target: &Doomed, rule: Rule, hit: Hit) -> Seen {
-    let held = aside_of(&hit.row).references;
+    let row = Identified::of(hit.key.clone(), &hit.row);
     let is_it = |held: &&Held| {
         target.names.contains(&held.target) && Rule::of(held.behaviour, held.is_sync) == rule
     };
-    let paths = held.iter().filter(is_it).map(|held| held.path.clone()).collect();
+    let paths = row.held.iter().filter(is_it).map(|held| held.path.clone()).collect();
     Seen {
-        referrer: Referrer { key: hit.key.clone(), paths, rule },
+        referrer: Referrer { key: hit.key, paths, rule },
         is_same: index::read(&hit.value).is_some_and(|(_, uid)| uid == target.uid),
-        row: Identified::of(hit.key, &hit.row),
+        row,
         whole: (rule == Rule::UnsetSync).then_some(hit.row),
     }
 }

@@ -186,7 +186,14 @@ impl Engine {
         }
         match plan(&gathered.facts) {
             Plan::NeedsAttempt(attempts) => Ok(Step::Ask(Box::new(gathered), attempts)),
-            Plan::Blocked(blocked) => Err(self.blocked(wish, &gathered, blocked).await),
+            Plan::Blocked(blocked) => {
+                if let Why::Rule(cause) = &wish.why {
+                    // Whoever frees one of them wakes the controller.
+                    let uids = gathered.held.iter().map(|(uid, _)| *uid);
+                    wish.deployment.waits.wait(cause.target, uids);
+                }
+                Err(self.blocked(wish, &gathered, blocked).await)
+            }
             Plan::Verdict(verdict) => {
                 let outcome = self.commit_verdict(wish, turn, &gathered, verdict, &answer).await?;
                 match outcome {
@@ -234,8 +241,13 @@ impl Engine {
             }
             Why::Rule(_) => commit_by_rule(wish.deployment, turn, conditions, writes).await?,
         };
-        if !purges && matches!(outcome, Outcome::Committed) {
-            wish.deployment.ring();
+        if matches!(outcome, Outcome::Committed) {
+            for (uid, held) in &gathered.held {
+                wish.deployment.removed(*uid, held);
+            }
+            if !purges {
+                wish.deployment.ring();
+            }
         }
         Ok(outcome)
     }
@@ -254,7 +266,7 @@ impl Engine {
 
     /// A resource that is to go, as far as its row tells.
     async fn doomed(&self, shape: &Shape, row: Identified, fresh: Epoch) -> Result<Doomed, Status> {
-        let Identified { key, version, uid } = row;
+        let Identified { key, version, uid, .. } = row;
         let name = name_of(&key);
         let names = if shape.has_shadows() { self.stored_names(&name).await? } else { Vec::new() };
         Ok(Doomed {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
-use bowline_graph::{Behaviour, index};
+use bowline_graph::{Behaviour, Held, index};
 use bowline_store::incarnation::TurnError;
 use bowline_store::{
     Batch, CommitError, Condition, IndexRange, Key, Range, Row, RowId, Snapshot, Write,
@@ -37,10 +37,12 @@ pub(crate) struct Cause {
 impl Cause {
     /// Whether the resource in `row` is still to go.
     pub(crate) fn holds(&self, row: &Row) -> bool {
-        let references = aside_of(row).references;
-        references
-            .iter()
-            .any(|held| held.uid == self.target && held.behaviour == Behaviour::Cascade)
+        self.is_held(&aside_of(row).references)
+    }
+
+    /// Whether a resource that holds these is still to go.
+    fn is_held(&self, held: &[Held]) -> bool {
+        held.iter().any(|held| held.uid == self.target && held.behaviour == Behaviour::Cascade)
     }
 }
 
@@ -61,6 +63,15 @@ pub(crate) struct Referring {
     pub(crate) shape: Arc<Shape>,
     pub(crate) key: Key,
     pub(crate) row: Row,
+    /// What the row holds.
+    pub(crate) held: Vec<Held>,
+}
+
+impl Referring {
+    pub(crate) fn of(shape: Arc<Shape>, key: Key, row: Row) -> Self {
+        let held = aside_of(&row).references;
+        Self { shape, key, row, held }
+    }
 }
 
 impl Engine {
@@ -103,7 +114,7 @@ impl Engine {
     ) -> Result<Vec<Referring>, Status> {
         let mut later = referring.split_off(referring.len().min(SIMPLE_MAX));
         let (mut simple, mut left) = (Vec::with_capacity(referring.len()), Vec::new());
-        for referrer in referring.into_iter().filter(|referrer| cause.holds(&referrer.row)) {
+        for referrer in referring.into_iter().filter(|referrer| cause.is_held(&referrer.held)) {
             let is_holder = referrer.shape.leaves_behind();
             if is_holder { &mut left } else { &mut simple }.push(referrer);
         }
@@ -118,7 +129,9 @@ impl Engine {
             match turn.commit(together.batch).await {
                 Ok(position) => {
                     deployment.note_commit(position);
-                    simple.clear();
+                    for referrer in simple.drain(..) {
+                        deployment.removed(referrer.row.id, &referrer.held);
+                    }
                 }
                 Err(TurnError::Lost | TurnError::Commit(CommitError::ConditionFailed { .. })) => {
                     self.refresh_all(deployment, &together.guards).await?;
@@ -138,7 +151,7 @@ impl Engine {
         let mut together = Together::default();
         let mut places = Vec::new();
         for referrer in referring {
-            let Referring { shape, key, row } = &referrer;
+            let Referring { shape, key, row, .. } = &referrer;
             let guard = self.guard_of(deployment, shape, &key.name, None).await;
             let ranges = self.reference_ranges(&spaces, shape, key).await;
             let (Ok(guard), Ok(ranges)) = (guard, ranges) else {
@@ -184,11 +197,14 @@ impl Engine {
             let inbound = inbound_key(&referrer.key, referrer.row.id);
             let rows = snapshot.batch_get(&[referrer.key.clone(), inbound]).await;
             let mut rows = rows.map_err(|error| errors::store(&error))?.into_iter();
-            let row = rows.next().flatten().filter(|row| cause.holds(row));
-            let Some(row) = row else { continue };
+            let Some(row) = rows.next().flatten() else { continue };
+            let now = Referring::of(referrer.shape, referrer.key, row);
+            if !cause.is_held(&now.held) {
+                continue;
+            }
             let has_inbound = rows.next().flatten().is_some();
             let is_free = !has_inbound && is_empty(&ranges, snapshot.as_mut()).await?;
-            if is_free { &mut simple } else { &mut *left }.push(Referring { row, ..referrer });
+            if is_free { &mut simple } else { &mut *left }.push(now);
         }
         Ok(simple)
     }
