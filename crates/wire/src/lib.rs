@@ -58,6 +58,8 @@ pub mod bowline {
                     "/bowline.mixin.v1.ResourceShadowService/ListReferrers";
                 pub const GET_RESOURCE_SHADOW: &str =
                     "/bowline.mixin.v1.ResourceShadowService/GetResourceShadow";
+                pub const WATCH_RESOURCE_SHADOWS: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/WatchResourceShadows";
                 pub const LIST_RESOURCE_SHADOWS: &str =
                     "/bowline.mixin.v1.ResourceShadowService/ListResourceShadows";
             }

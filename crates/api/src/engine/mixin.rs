@@ -101,6 +101,7 @@ impl Engine {
             method::LIST_RESOURCE_SHADOWS => {
                 unary(self.list_resource_shadows(&read(request)?, context).await)
             }
+            method::WATCH_RESOURCE_SHADOWS => self.watch_resource_shadows(&read(request)?, context),
             method::WATCH_IMPORTED_SERVICE_DELETIONS => {
                 self.watch_deletions(&read(request)?, context)
             }

@@ -5,4 +5,5 @@ mod inbound;
 mod questions;
 mod reading;
 mod routed;
+mod shadow_stream;
 mod world;

@@ -20,7 +20,10 @@ use crate::engine::{Deployment, Engine, errors, shape_key_of};
 use crate::handler::Context;
 
 /// In front of a resource's name, this names its shadow.
-const COLLECTION: &str = "resourceShadows/";
+pub(super) const COLLECTION: &str = "resourceShadows/";
+
+const ACTIVE: &str = "ACTIVE";
+const DELETING: &str = "DELETING";
 
 impl Engine {
     /// Answers `GetResourceShadow`. A resource that is being deleted has one until that is finished.
@@ -84,17 +87,26 @@ impl Engine {
         Ok(ListResourceShadowsResponse { resource_shadows, next_page_token })
     }
 
+    /// The deployment that was meant, if one of the same service asks.
+    ///
+    /// # Errors
+    /// `CALLER_NOT_IDENTIFIED`, `CALLER_REFUSED`.
+    pub(super) fn asked_by_own(&self, context: &Context) -> Result<&Arc<Deployment>, Status> {
+        let (deployment, caller) = self.asked(context)?;
+        if caller.service != deployment.service {
+            let message = format!("{caller} is no deployment of {}", deployment.service);
+            return Err(Status::new(Reason::CallerRefused, message));
+        }
+        Ok(deployment)
+    }
+
     fn asked_for(
         &self,
         kind: &str,
         version: &str,
         context: &Context,
     ) -> Result<(&Arc<Deployment>, &Arc<Shape>), Status> {
-        let (deployment, caller) = self.asked(context)?;
-        if caller.service != deployment.service {
-            let message = format!("{caller} is no deployment of {}", deployment.service);
-            return Err(Status::new(Reason::CallerRefused, message));
-        }
+        let deployment = self.asked_by_own(context)?;
         let shape = self.shapes.get(&shape_key_of(kind, version));
         let is_here = |shape: &&Arc<Shape>| {
             shape.has_shadows() && deployment.shapes.contains_key(&shape.table)
@@ -106,7 +118,7 @@ impl Engine {
 }
 
 /// The shadows of resources, or of what an alias row stands for.
-async fn shadows(
+pub(super) async fn shadows(
     snapshot: &mut dyn Snapshot,
     rows: Vec<(TargetName, Row)>,
 ) -> Result<Vec<ResourceShadow>, Status> {
@@ -127,6 +139,14 @@ async fn shadows(
     all.collect()
 }
 
+/// Says of a shadow that its resource was deleted.
+pub(super) fn mark_deleting(shadow: &mut ResourceShadow, deletion: Deletion) {
+    shadow.lifecycle = DELETING.to_owned();
+    shadow.root_cause = deletion.root_cause;
+    shadow.actor = deletion.actor;
+    shadow.delete_millis = deletion.delete_millis;
+}
+
 fn shadow(
     target: &TargetName,
     row: &Row,
@@ -134,8 +154,6 @@ fn shadow(
     deletion: Option<Deletion>,
 ) -> ResourceShadow {
     let is_deleting = deletion.is_some() || inbound.as_ref().is_some_and(|i| i.is_deleting);
-    let lifecycle = if is_deleting { "DELETING" } else { "ACTIVE" };
-    let deletion = deletion.unwrap_or_default();
     let sources = inbound.iter().flat_map(|inbound| &inbound.sources);
     let sources = sources.map(|source| Source {
         service: source.deployment.service.to_string(),
@@ -143,20 +161,22 @@ fn shadow(
         is_leaving: source.leaving.is_some(),
     });
     let blockades = inbound.as_ref().map_or(0, |inbound| inbound.blockades.len());
-    ResourceShadow {
+    let mut shadow = ResourceShadow {
         name: format!("{COLLECTION}{}", target.name),
         kind: target.kind.to_string(),
         version: target.version.to_string(),
         uid: row.id.0.to_be_bytes().to_vec(),
-        lifecycle: lifecycle.to_owned(),
+        lifecycle: ACTIVE.to_owned(),
         references: aside_of(row).references.iter().map(reference).collect(),
         epoch: inbound.as_ref().map(|inbound| inbound.epoch.into()),
         back_reference_sources: sources.collect(),
         tentative_blockades: u32::try_from(blockades).unwrap_or(u32::MAX),
-        root_cause: deletion.root_cause,
-        actor: deletion.actor,
-        delete_millis: deletion.delete_millis,
+        ..ResourceShadow::default()
+    };
+    if is_deleting {
+        mark_deleting(&mut shadow, deletion.unwrap_or_default());
     }
+    shadow
 }
 
 fn reference(held: &Held) -> Reference {

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::consequence::Gone;
 use super::{ANSWER_MAX, Here, interested};
-use crate::engine::graph::deletions::PROGRESS_PERIOD;
+use crate::engine::graph::telling::PROGRESS_PERIOD;
 use crate::engine::{Deployment, Engine};
 
 /// A stream on which nothing came for so long is given up.
