@@ -11,6 +11,8 @@ pub struct Limits {
     pub resource_bytes_max: usize,
     /// Most references that one resource can hold.
     pub references_max: usize,
+    /// Most finalisers that one resource can have.
+    pub finalizers_max: usize,
     /// Rows in a page when the request does not say.
     pub page_size_default: usize,
     /// Most rows in a page; larger wishes are cut down to it (AIP-158).
@@ -47,6 +49,7 @@ impl Default for Limits {
             message_bytes_max: 4 << 20,
             resource_bytes_max: 1 << 20,
             references_max: 4_096,
+            finalizers_max: 64,
             page_size_default: 100,
             page_size_max: 1_000,
             page_bytes_max: 3 << 20,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bowline_store::{ExtractBuilder, Index, IndexRange, RowId, Value};
+use bowline_store::{ExtractBuilder, Index, IndexRange, Row, RowId, Value};
 use ring::digest::{Context, SHA256};
 
 use crate::aside::Held;
@@ -16,6 +16,9 @@ use crate::reference::{Behaviour, TargetName};
 pub const REFERENCES: &str = "~ref";
 /// The field of a resource's row that says that it may be referred to: its uid, while it is active.
 pub const ACTIVE: &str = "~active";
+
+/// The field of the row of a resource that is being deleted and kept until that is finished: its uid.
+pub const MARKED: &str = "~deleting";
 
 const DIGEST_BYTES: usize = 16;
 
@@ -64,6 +67,20 @@ pub fn enter(extract: ExtractBuilder, references: &[Held]) -> ExtractBuilder {
 #[must_use]
 pub fn mark_active(extract: ExtractBuilder, uid: RowId) -> ExtractBuilder {
     extract.field(ACTIVE, active(uid))
+}
+
+/// The same for a resource that is being deleted: it cannot be referred to, and what it refers to is referred to as before.
+/// What it refers to itself by is left out: it goes together with itself.
+#[must_use]
+pub fn mark_deleting(extract: ExtractBuilder, uid: RowId, references: &[Held]) -> ExtractBuilder {
+    let others = references.iter().filter(|held| held.uid != uid);
+    let extract = others.fold(extract, |extract, held| extract.entry(REFERENCES, value(held)));
+    extract.field(MARKED, active(uid))
+}
+
+/// Whether the deletion of the resource in the row has committed.
+pub fn is_marked(row: &Row) -> bool {
+    row.extract.field(MARKED).is_some()
 }
 
 /// What the field [`ACTIVE`] holds for this uid.
@@ -121,6 +138,8 @@ fn digest(target: &TargetName) -> [u8; DIGEST_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use bowline_store::Extract;
+
     use super::*;
 
     fn held(name: &str, behaviour: Behaviour, is_sync: bool) -> Held {
@@ -143,6 +162,19 @@ mod tests {
         assert!(range.contains(&value(&one)));
         assert!(!range.contains(&value(&other)));
         assert_eq!(read(&value(&other)), Some((Rule::UnsetAsync, RowId(7))));
+    }
+
+    #[test]
+    fn what_is_marked_keeps_what_refers_to_others_and_cannot_be_referred_to() {
+        let namespace: Arc<str> = "v1".into();
+        let other = held("projects/a", Behaviour::Block, true);
+        let itself = Held { uid: RowId(9), ..held("projects/b", Behaviour::Block, true) };
+        let extract = mark_deleting(Extract::builder(), RowId(9), &[other.clone(), itself]);
+        let row = Row { id: RowId(9), extract: extract.build(), ..Row::default() };
+        assert!(is_marked(&row) && row.extract.field(ACTIVE).is_none());
+        let entries: Vec<_> = row.extract.entries().map(|entry| entry.value).collect();
+        assert_eq!(entries.len(), 1);
+        assert!(range(&namespace, &other.target).contains(&entries[0]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bowline_node::DeploymentId;
-use bowline_store::{IndexRange, Key, RowId, Version, Write};
+use bowline_store::{Condition, IndexRange, Key, RowId, Version, Write};
 use bowline_wire::bowline::mixin::v1 as wire;
 
 use crate::epoch::Epoch;
@@ -17,6 +17,7 @@ use crate::index::{self, Rule};
 use crate::reference::TargetName;
 
 mod cycle;
+mod kept;
 mod verdict;
 
 #[cfg(test)]
@@ -80,6 +81,19 @@ pub struct Doomed {
     pub has_more: bool,
     /// What its sources answered, if they were asked.
     pub answers: Option<Answers>,
+    /// How its row is kept as long as there is something to wait for; only types with asynchronous deletion.
+    pub mark: Option<Mark>,
+    /// What is required and written when its row goes: holders of policies leave something for namesakes made later.
+    pub left_behind: Option<(Condition, Write)>,
+}
+
+/// What becomes of the row of a resource that is deleted and not gone yet.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Those who hold it: as long as there are any it is not gone.
+    pub finalizers: Vec<String>,
+    /// Puts the row as it is afterwards, with the same references and its mark.
+    pub write: Write,
 }
 
 /// A resource of this deployment that refers to a doomed one.
@@ -171,10 +185,13 @@ fn attempt((at, doomed): (usize, &Doomed)) -> Option<Attempt> {
 
 /// What blocks, here and as far as others have answered.
 fn blocked(facts: &Facts) -> Blocked {
-    let keys: BTreeSet<_> = facts.doomed.iter().map(|doomed| &doomed.key).collect();
+    let kept = kept::kept(facts);
+    let keys = facts.doomed.iter().map(|doomed| &doomed.key).filter(|key| !kept.contains(key));
+    let keys: BTreeSet<_> = keys.collect();
     let mut blocked = Blocked::default();
     for doomed in &facts.doomed {
-        let stays = |r: &&Referrer| r.rule == Rule::Block && !keys.contains(&r.key);
+        let is_left = |key: &Key| !keys.contains(key) && *key != doomed.key;
+        let stays = |r: &&Referrer| r.rule == Rule::Block && is_left(&r.key);
         let mut count: u32 = 0;
         for referrer in doomed.referrers.iter().filter(stays) {
             count += 1;

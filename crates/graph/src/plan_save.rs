@@ -51,6 +51,28 @@ pub fn diff(held: &[Held], entries: &[Entry]) -> Diff {
     diff
 }
 
+/// What a resource that is being deleted still holds of what it held, by what its document now says.
+///
+/// Where the schema has become stricter since a reference was made, it stays as it was made.
+///
+/// # Errors
+/// Entries of the document whose targets it did not hold: it gains none any more.
+pub fn remaining(held: &[Held], entries: &[Entry]) -> Result<Vec<Held>, Vec<Entry>> {
+    let (mut kept, mut gained) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let to_it = held.iter().filter(|held| held.target == entry.target);
+        match to_it.min_by_key(|held| (held.path != entry.path, held.behaviour)) {
+            Some(held) if held.behaviour <= entry.behaviour => {
+                kept.push(Held::of(entry, held.uid, held.region.clone()));
+            }
+            Some(held) => kept.push(Held { path: entry.path.clone(), ..held.clone() }),
+            None => gained.push(entry.clone()),
+        }
+    }
+    kept.sort();
+    if gained.is_empty() { Ok(kept) } else { Err(gained) }
+}
+
 impl Diff {
     /// The targets of new references, each with the strictest behaviour; without the resource itself.
     pub fn wanted(&self, own: &TargetName) -> BTreeMap<TargetName, Behaviour> {

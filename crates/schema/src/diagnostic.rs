@@ -155,6 +155,10 @@ pub mod code {
         NOT_IMPORTED = "BL042";
         /// An index is declared on a message.
         NOT_INDEXABLE = "BL043";
+        /// A type with asynchronous deletion that cannot be marked.
+        CANNOT_BE_MARKED = "BL044";
+        /// A type with asynchronous deletion that would wait for itself.
+        WAITS_FOR_ITSELF = "BL045";
         /// An HTTP rule does not parse.
         BAD_HTTP_RULE = "BL050";
         /// A method looks standard and cannot be bound.

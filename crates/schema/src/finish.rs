@@ -25,6 +25,9 @@ pub(crate) fn resource_type(
     let no_constraints = spec.no_constraints
         || ty.options.bowline.as_ref().is_some_and(|option| option.disable_constraints)
         || ty.options.goten.as_ref().is_some_and(|option| option.disable_db_constraints);
+    let async_deletion = spec.async_deletion
+        || ty.options.bowline.as_ref().is_some_and(|option| option.async_deletion)
+        || ty.options.goten.as_ref().is_some_and(|option| option.async_deletion);
     ResourceType {
         kind: ty.kind.clone(),
         service: draft.service.clone(),
@@ -49,6 +52,7 @@ pub(crate) fn resource_type(
             metadata: spec.no_metadata,
             multi_region: spec.no_multi_region,
         },
+        async_deletion,
         policy_holder: spec.policy_holder || walked.has_policy,
         sync_type: sync_type(ty),
         id_pattern: ty.id_pattern.clone(),

@@ -30,6 +30,7 @@ mod header;
 mod imports;
 mod link;
 mod manifest;
+mod marking;
 mod options;
 mod place;
 mod print;

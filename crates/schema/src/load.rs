@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Place, code, sorted};
 use crate::finish;
 use crate::link::{Index, Linker};
+use crate::marking;
 use crate::model::{Method, Registry, ResourceType, Service, ServiceVersion};
 use crate::place;
 use crate::skeleton::NamingIndex;
@@ -278,12 +279,13 @@ fn link_version(
     for ty in &draft.types {
         let walked = unit.walker.walk(&ty.message);
         let links = linker.link(ty, &walked, problems);
-        types.push(Arc::new(finish::resource_type(draft, ty, walked, links, problems)));
+        types.push(finish::resource_type(draft, ty, walked, links, problems));
     }
+    marking::check(&draft.types, &mut types, strict, problems);
     if strict {
         check_patterns(draft, problems);
     }
-    types
+    types.into_iter().map(Arc::new).collect()
 }
 
 /// Two types of a version must not share names.

@@ -52,6 +52,7 @@ pub(crate) struct ResourceSpec {
     pub(crate) id_pattern: Option<String>,
     pub(crate) sync_type: Option<SyncType>,
     pub(crate) policy_holder: bool,
+    pub(crate) async_deletion: bool,
     pub(crate) no_constraints: bool,
     pub(crate) no_metadata: bool,
     pub(crate) no_multi_region: bool,
@@ -110,6 +111,7 @@ struct Resource {
     id_pattern: Option<String>,
     sync_type: Option<String>,
     policy_holder: bool,
+    async_deletion: bool,
     opt_outs: Option<OptOuts>,
     views: BTreeMap<String, Vec<String>>,
     #[serde(flatten)]
@@ -232,6 +234,7 @@ fn read_resources(
             id_pattern: read.id_pattern,
             sync_type,
             policy_holder: read.policy_holder,
+            async_deletion: read.async_deletion,
             no_constraints: out.constraints,
             no_metadata: out.metadata,
             no_multi_region: out.multi_region,

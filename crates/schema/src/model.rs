@@ -91,6 +91,9 @@ pub struct ResourceType {
     /// Field paths with a declared index.
     pub index: Vec<String>,
     pub opt_outs: OptOuts,
+    /// A deleted resource is marked, and there until all that refers to it is gone and nobody holds it by a finaliser.
+    /// Then the type has constraints and metadata.
+    pub async_deletion: bool,
     pub policy_holder: bool,
     /// `DEFAULT`, `NEVER`, `ALWAYS_IN_SCOPE`, `ALWAYS_GLOBALLY`.
     pub sync_type: SyncType,

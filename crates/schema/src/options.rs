@@ -43,6 +43,8 @@ pub(crate) struct GotenResource {
     pub(crate) on_parent_deleted: i32,
     #[prost(message, repeated, tag = "8")]
     pub(crate) views: Vec<GotenView>,
+    #[prost(bool, tag = "11")]
+    pub(crate) async_deletion: bool,
     #[prost(bool, tag = "12")]
     pub(crate) disable_db_constraints: bool,
 }
@@ -116,6 +118,8 @@ pub(crate) struct BowlineResource {
     pub(crate) index: Vec<String>,
     #[prost(bool, tag = "7")]
     pub(crate) disable_constraints: bool,
+    #[prost(bool, tag = "8")]
+    pub(crate) async_deletion: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -94,6 +94,9 @@ fn show_traits(text: &mut String, ty: &ResourceType) {
     if ty.policy_holder {
         traits.push("policy holder".to_owned());
     }
+    if ty.async_deletion {
+        traits.push("deleted asynchronously".to_owned());
+    }
     traits.extend(match ty.sync_type {
         SyncType::Default => None,
         SyncType::Never => Some("sync NEVER".to_owned()),

@@ -1,7 +1,7 @@
 //! A document as it is written: encoded, with what conditions and indexes look at, and as people read it.
 
 use bowline_base::Status;
-use bowline_graph::{Aside, Held};
+use bowline_graph::{Aside, Held, index};
 use bowline_resource::document::Document;
 use bowline_store::{Key, Row, RowId, Version, Write};
 use bytes::Bytes;
@@ -21,6 +21,16 @@ pub(crate) struct Prepared {
 pub(crate) struct Identity {
     pub(crate) id: RowId,
     pub(crate) version: Version,
+    /// The resource's deletion has committed.
+    pub(crate) is_marked: bool,
+}
+
+impl Identity {
+    /// Of the version of a resource that follows the one in `row`, which is above it, and never above the sequence of the
+    /// commit that brings it.
+    pub(crate) fn after(row: &Row) -> Self {
+        Self { id: row.id, version: row.version + 1, is_marked: index::is_marked(row) }
+    }
 }
 
 impl Prepared {
@@ -32,9 +42,9 @@ impl Prepared {
         references: Vec<Held>,
         identity: Identity,
     ) -> Self {
-        let Identity { id, version } = identity;
+        let Identity { id, version, is_marked } = identity;
         let (body, metadata) = document.encode();
-        let extract = shape.extract(document, id, &references);
+        let extract = shape.extract(document, id, &references, is_marked);
         let aside = Aside { metadata, references }.encode();
         let row = Row { id, aside, extract, ..Row::new(version, body) };
         Self { row, readable: readable::of(deployment, document) }

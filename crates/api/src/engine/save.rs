@@ -6,6 +6,7 @@
 
 mod change;
 mod create;
+mod finalizers;
 mod update;
 
 use std::sync::Arc;
@@ -83,6 +84,7 @@ impl Saved<'_> {
             shape: &self.route.resource,
             name,
             id: identity.id,
+            is_marked: identity.is_marked,
             until: self.until,
             is_dry: self.is_dry(),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bowline_graph::index::{enter, mark_active};
+use bowline_graph::index::{enter, mark_active, mark_deleting};
 use bowline_graph::{Aside, Held, References};
 use bowline_node::place::Places;
 use bowline_node::policy::PolicyField;
@@ -52,12 +52,20 @@ impl Shape {
         Index { namespace: self.table.namespace.clone(), name: index.name().into() }
     }
 
-    /// What conditions and indexes look at in a resource that is active.
-    pub(crate) fn extract(&self, document: &Document, id: RowId, references: &[Held]) -> Extract {
-        let mut extract = enter(Extract::builder(), references);
-        if self.has_shadows() {
-            extract = mark_active(extract, id);
-        }
+    /// What conditions and indexes look at in a resource. `is_marked`: its deletion has committed.
+    pub(crate) fn extract(
+        &self,
+        document: &Document,
+        id: RowId,
+        references: &[Held],
+        is_marked: bool,
+    ) -> Extract {
+        let extract = Extract::builder();
+        let mut extract = match (is_marked, self.has_shadows()) {
+            (true, _) => mark_deleting(extract, id, references),
+            (false, true) => mark_active(enter(extract, references), id),
+            (false, false) => enter(extract, references),
+        };
         for index in &self.indexes {
             for value in index.values(document) {
                 extract = extract.entry(index.name(), value.into());

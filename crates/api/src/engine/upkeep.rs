@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bowline_base::{Clock, Seams, chain};
+use bowline_graph::index;
 use bowline_store::incarnation::PERIOD;
 use bowline_store::upkeep::{Derive, Derived, Progress, build, registrations};
 use bowline_store::{CommitError, Row, StoreError, Table, Version};
@@ -80,7 +81,12 @@ impl Derive for Deployment {
         let shape = self.shapes.get(table)?;
         match document_of(&shape.ty, row) {
             Ok(document) => Some(Derived {
-                extract: shape.extract(&document, row.id, &aside_of(row).references),
+                extract: shape.extract(
+                    &document,
+                    row.id,
+                    &aside_of(row).references,
+                    index::is_marked(row),
+                ),
                 readable: readable::of(self, &document),
             }),
             Err(error) => {

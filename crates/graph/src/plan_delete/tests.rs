@@ -35,6 +35,8 @@ fn doomed(text: &str) -> Doomed {
         has_more_blockers: false,
         has_more: false,
         answers: None,
+        mark: None,
+        left_behind: None,
     }
 }
 
@@ -320,4 +322,122 @@ proptest::proptest! {
             other => proptest::prop_assert!(false, "{other}"),
         }
     }
+}
+
+/// Of a type with asynchronous deletion.
+fn held(text: &str, finalizers: &[&str]) -> Doomed {
+    let plain = doomed(text);
+    let write = Write::put(plain.key.clone(), Row::new(8, "marked"));
+    let finalizers = finalizers.iter().map(|text| (*text).to_owned()).collect();
+    Doomed { mark: Some(Mark { finalizers, write }), ..plain }
+}
+
+#[test]
+fn what_is_held_is_marked_and_keeps_its_name() {
+    check(
+        &facts(vec![held("p", &["a", "b"])]),
+        expect![[r#"
+        delete p
+          if v1 iam.test/Project p is at 7
+          if no ~ ~inbound/iam.test/Project 00000000000000000000000000000001
+          if nothing in v1 refers
+          if no ~alias/v1 iam.test/Project p
+          put v1 iam.test/Project p at 8
+          put ~ ~inbound/iam.test/Project 00000000000000000000000000000001 at 31
+          put deletions iam.test/Project 00000000000000000000000000000001 at 31
+          put ~alias/v1 iam.test/Project p at 31
+          p waits for finalizer a, finalizer b"#]],
+    );
+}
+
+#[test]
+fn what_could_be_held_and_is_not_is_gone_at_once() {
+    let itself = vec![refers("p", Rule::Block)];
+    let waiting = Doomed { referrers: itself, ..held("p", &[]) };
+    assert_eq!(
+        plan(&facts(vec![waiting])).to_string(),
+        plan(&facts(vec![doomed("p")])).to_string()
+    );
+}
+
+#[test]
+fn what_waits_for_others_is_marked_too() {
+    let waiting = Doomed { has_more: true, ..held("p", &[]) };
+    let Plan::Verdict(verdict) = plan(&facts(vec![waiting])) else { panic!("a verdict") };
+    assert_eq!(verdict.row_of(&doomed("p").key).map(|row| row.version), Some(8));
+    let asked = Doomed { mark: held("p", &[]).mark, ..asked("p", holds(false, true)) };
+    let Plan::Verdict(verdict) = plan(&facts(vec![asked])) else { panic!("a verdict") };
+    assert_eq!(verdict.row_of(&doomed("p").key).map(|row| row.version), Some(8));
+}
+
+#[test]
+fn what_stays_still_refers_and_makes_others_stay() {
+    // The child is held, so it still refers to the parent, so that stays, and what that refers to waits for it.
+    let referrers = |text, rule| vec![refers(text, rule)];
+    let rack = Doomed { referrers: referrers("p", Rule::CascadeSync), ..doomed("rack") };
+    let parent = Doomed { referrers: referrers("child", Rule::CascadeAsync), ..held("p", &[]) };
+    let child = held("child", &["a"]);
+    check(
+        &facts(vec![rack, parent, child]),
+        expect![[r#"
+        delete rack p child
+          if v1 iam.test/Project rack is at 7
+          if no ~ ~inbound/iam.test/Project 00000000000000000000000000000004
+          if nothing in v1 blocks
+          if no ~alias/v1 iam.test/Project rack
+          if v1 iam.test/Project p is at 7
+          if no ~ ~inbound/iam.test/Project 00000000000000000000000000000001
+          if nothing in v1 blocks
+          if no ~alias/v1 iam.test/Project p
+          if v1 iam.test/Project child is at 7
+          if no ~ ~inbound/iam.test/Project 00000000000000000000000000000005
+          if nothing in v1 refers
+          if no ~alias/v1 iam.test/Project child
+          remove v1 iam.test/Project rack
+          put ~ ~inbound/iam.test/Project 00000000000000000000000000000004 at 31
+          put deletions iam.test/Project 00000000000000000000000000000004 at 31
+          put ~alias/v1 iam.test/Project rack at 31
+          put v1 iam.test/Project p at 8
+          put ~ ~inbound/iam.test/Project 00000000000000000000000000000001 at 31
+          put deletions iam.test/Project 00000000000000000000000000000001 at 31
+          put ~alias/v1 iam.test/Project p at 31
+          put v1 iam.test/Project child at 8
+          put ~ ~inbound/iam.test/Project 00000000000000000000000000000005 at 31
+          put deletions iam.test/Project 00000000000000000000000000000005 at 31
+          put ~alias/v1 iam.test/Project child at 31
+          rack waits for this deployment
+          p waits for this deployment
+          child waits for finalizer a"#]],
+    );
+}
+
+#[test]
+fn what_stays_blocks() {
+    let parent = Doomed {
+        referrers: vec![refers("child", Rule::CascadeSync), refers("child", Rule::Block)],
+        ..doomed("p")
+    };
+    let goes = held("child", &[]);
+    let Plan::Verdict(_) = plan(&facts(vec![parent.clone(), goes])) else { panic!("a verdict") };
+    check(
+        &facts(vec![parent, held("child", &["a"])]),
+        expect![[r#"
+        blocked
+          here: 1
+          iam.test/Project child (spec.project) refers to p"#]],
+    );
+}
+
+#[test]
+fn what_is_left_behind_for_namesakes_is_written_when_the_row_goes() {
+    let key = key_of(&name("left"));
+    let left =
+        || (Condition::RowAbsent { key: key.clone() }, Write::put(key.clone(), Row::new(1, "")));
+    let writes = |doomed: Doomed| {
+        let doomed = Doomed { left_behind: Some(left()), ..doomed };
+        let Plan::Verdict(verdict) = plan(&facts(vec![doomed])) else { panic!("a verdict") };
+        verdict.row_of(&key).is_some()
+    };
+    assert!(writes(doomed("p")) && writes(held("p", &[])));
+    assert!(!writes(held("p", &["a"])));
 }

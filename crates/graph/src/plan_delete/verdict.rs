@@ -1,16 +1,17 @@
 //! The verdict: the one commit in which a deletion becomes true, with all that goes and changes at once.
 //!
 //! Where nothing is left to wait for, verdict and purge are one, and the name is free at once. Otherwise what is left of the
-//! resource are its inbound part, a row of its deletion that importers watch, and its names, which stay taken.
+//! resource are its inbound part, a row of its deletion that importers watch, and its names, which stay taken; of types with
+//! asynchronous deletion also its own row, with a mark, and all that it refers to.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use bowline_node::DeploymentId;
-use bowline_store::{Condition, IndexRange, Key, Range, Row, Write, layout};
+use bowline_store::{Condition, IndexRange, Key, Range, Row, RowId, Write, layout};
 use bowline_wire::bowline::mixin::v1 as wire;
 
-use super::{Doomed, Facts, Referrer, Trace};
+use super::{Doomed, Facts, Trace, kept};
 use crate::inbound::{self, Inbound};
 use crate::index::Rule;
 use crate::{TargetName, deletion};
@@ -26,6 +27,8 @@ pub struct Verdict {
     /// Nothing is left to wait for, of any of the resources.
     pub purges: bool,
     pub deleted: Vec<TargetName>,
+    /// Of those, whose rows stay with a mark.
+    pub kept: BTreeSet<RowId>,
     pub unset: Vec<Key>,
     /// By resource, for those that have something to wait for.
     pub waits_for: Vec<Wait>,
@@ -39,12 +42,21 @@ pub struct Wait {
     pub sources: Vec<DeploymentId>,
     /// Resources of this deployment hold some.
     pub is_referred_to_here: bool,
+    /// Those who have to let it go.
+    pub finalizers: Vec<String>,
+}
+
+impl Wait {
+    fn is_over(&self) -> bool {
+        self.sources.is_empty() && !self.is_referred_to_here && self.finalizers.is_empty()
+    }
 }
 
 /// `facts` are such that nothing blocks and nobody is left to be asked.
 pub(super) fn verdict(facts: &Facts) -> Verdict {
-    let leaves: BTreeSet<_> = facts.doomed.iter().map(|doomed| &doomed.key).collect();
-    let leaves = leaves.into_iter().chain(facts.unsets.iter().map(|unset| &unset.key)).collect();
+    let kept = kept::kept(facts);
+    let goes = facts.doomed.iter().map(|doomed| &doomed.key).filter(|key| !kept.contains(key));
+    let leaves = goes.chain(facts.unsets.iter().map(|unset| &unset.key)).collect();
     let mut verdict = Verdict { purges: true, ..Verdict::default() };
     for doomed in &facts.doomed {
         verdict.delete(facts, doomed, &leaves);
@@ -59,29 +71,56 @@ pub(super) fn verdict(facts: &Facts) -> Verdict {
 }
 
 impl Verdict {
+    /// What becomes of a row that is kept.
+    pub fn row_of(&self, key: &Key) -> Option<&Row> {
+        self.writes.iter().find_map(|write| match write {
+            Write::Put { key: put, row, .. } if put == key => Some(row),
+            _ => None,
+        })
+    }
+
     fn delete(&mut self, facts: &Facts, doomed: &Doomed, leaves: &BTreeSet<&Key>) {
         let (key, version) = (doomed.key.clone(), doomed.version);
         self.deleted.push(doomed.name.clone());
-        self.conditions.push(Condition::RowAt { key: key.clone(), version });
-        self.writes.push(Write::Remove { key });
+        self.conditions.push(Condition::RowAt { key, version });
         if doomed.names.is_empty() {
+            self.remove(doomed);
             return;
         }
         self.conditions.push(doomed.inbound_condition());
         let left = doomed.inbound_after();
-        let sources: Vec<_> = left.sources.iter().map(|source| source.deployment.clone()).collect();
-        let is_left = |referrer: &Referrer| !leaves.contains(&referrer.key);
-        let is_referred_to_here = doomed.has_more || doomed.referrers.iter().any(is_left);
-        if sources.is_empty() && !is_referred_to_here {
+        let wait = doomed.wait(&left, leaves);
+        if wait.is_over() {
+            self.remove(doomed);
             self.require_none(doomed.ranges(&facts.spaces));
             let row = doomed.inbound.is_some().then(|| doomed.inbound_key());
             self.writes.extend(row.map(|key| Write::Remove { key }));
             return;
         }
         self.purges = false;
-        self.require_none(doomed.ranges_of(&facts.spaces, Rule::Block));
+        match &doomed.mark {
+            Some(mark) => {
+                self.kept.insert(doomed.uid);
+                self.writes.push(mark.write.clone());
+            }
+            None => self.remove(doomed),
+        }
+        // Where nothing was seen that refers to it, nothing does: what goes along would have been seen too.
+        self.require_none(match wait.sources.is_empty() && !wait.is_referred_to_here {
+            true => doomed.ranges(&facts.spaces),
+            false => doomed.ranges_of(&facts.spaces, Rule::Block),
+        });
         self.leave_behind(facts, doomed, &left);
-        self.waits_for.push(Wait { target: doomed.name.clone(), sources, is_referred_to_here });
+        self.waits_for.push(wait);
+    }
+
+    /// Its row goes.
+    fn remove(&mut self, doomed: &Doomed) {
+        self.writes.push(Write::Remove { key: doomed.key.clone() });
+        if let Some((condition, write)) = &doomed.left_behind {
+            self.conditions.push(condition.clone());
+            self.writes.push(write.clone());
+        }
     }
 
     fn require_none(&mut self, ranges: Vec<IndexRange>) {
@@ -122,8 +161,19 @@ impl Doomed {
         }
     }
 
+    /// What its deletion is finished after; `leaves` is what refers to nothing any more.
+    fn wait(&self, left: &Inbound, leaves: &BTreeSet<&Key>) -> Wait {
+        let finalizers = self.mark.as_ref().map(|mark| mark.finalizers.clone());
+        Wait {
+            target: self.name.clone(),
+            sources: left.sources.iter().map(|source| source.deployment.clone()).collect(),
+            is_referred_to_here: self.is_referred_to(|key| !leaves.contains(key)),
+            finalizers: finalizers.unwrap_or_default(),
+        }
+    }
+
     /// The inbound part with the verdict in it: without the sources that hold nothing.
-    fn inbound_after(&self) -> Inbound {
+    pub(super) fn inbound_after(&self) -> Inbound {
         let new = || Inbound::new(self.name.clone(), self.fresh);
         let inbound = self.inbound.as_ref().map_or_else(new, |(_, inbound)| inbound.clone());
         let holdings = self.valid_answers().into_iter().flat_map(|answers| &answers.holdings);
@@ -157,7 +207,9 @@ impl fmt::Display for Verdict {
         }
         for wait in &self.waits_for {
             let here = wait.is_referred_to_here.then(|| "this deployment".to_owned());
-            let whom: Vec<_> = wait.sources.iter().map(ToString::to_string).chain(here).collect();
+            let sources = wait.sources.iter().map(ToString::to_string);
+            let finalizers = wait.finalizers.iter().map(|name| format!("finalizer {name}"));
+            let whom: Vec<_> = sources.chain(here).chain(finalizers).collect();
             write!(f, "\n  {} waits for {}", wait.target.name, whom.join(", "))?;
         }
         Ok(())

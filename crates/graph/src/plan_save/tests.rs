@@ -176,3 +176,19 @@ fn what_is_not_held_any_more_or_less_strictly_is_let_go_of() {
     "#]]
     .assert_eq(&plan.to_string());
 }
+
+#[test]
+fn what_is_being_deleted_may_lose_references_and_gains_none() {
+    let before = [
+        held("a", "projects/kept", Behaviour::Cascade),
+        held("b", "projects/lost", Behaviour::Block),
+    ];
+    let kept = entry("a", "projects/kept", Behaviour::Cascade);
+    assert_eq!(remaining(&before, std::slice::from_ref(&kept)), Ok(vec![before[0].clone()]));
+    // The schema has become stricter since, and the field has another name.
+    let stricter = entry("c", "projects/kept", Behaviour::Block);
+    let moved = Held { path: "c".to_owned(), ..before[0].clone() };
+    assert_eq!(remaining(&before, &[stricter]), Ok(vec![moved]));
+    let new = entry("a", "projects/new", Behaviour::Unset);
+    assert_eq!(remaining(&before, &[kept, new.clone()]), Err(vec![new]));
+}

@@ -51,6 +51,7 @@ fn meta() -> DescriptorProto {
         message("delete_time", 16, TIME),
         message("lifecycle", 17, ".goten.types.Lifecycle"),
         message("services", 18, ".goten.types.ServicesInfo"),
+        repeated(scalar("finalizers", 500, Type::String)),
     ];
     let entries = vec![
         map_entry("LabelsEntry", Type::String),
@@ -179,6 +180,7 @@ mod tests {
                 owning_service: "s".into(),
                 allowed_services: vec!["s".into()],
             }),
+            finalizers: vec!["f".into()],
         }
     }
 

@@ -4,6 +4,7 @@
 //! filled from it. Where it is kept (inside the resource or beside it) is the business of [`crate::document`].
 
 mod beside;
+mod finalizers;
 mod stamp;
 mod standard;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use prost_types::Timestamp;
 
 pub use beside::descriptor;
+pub use finalizers::{FinalizerError, check_finalizers};
 pub use stamp::{WRITABLE, etag_of};
 pub(crate) use standard::{fill as fill_standard, take_writable as take_standard};
 
@@ -50,6 +52,9 @@ pub struct Meta {
     pub lifecycle: Option<Lifecycle>,
     #[prost(message, optional, tag = "18")]
     pub services: Option<ServicesInfo>,
+    /// Our own addition: who has to do something before the resource may be gone once it is being deleted.
+    #[prost(string, repeated, tag = "500")]
+    pub finalizers: Vec<String>,
 }
 
 /// A resource that must exist for this one to.

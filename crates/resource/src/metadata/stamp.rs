@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Meta;
+use super::{Lifecycle, LifecycleState, Meta};
 
 /// The parts of metadata that clients write; every other part is the server's.
-pub const WRITABLE: &[&str] = &["tags", "labels", "annotations", "owner_references", "services"];
+pub const WRITABLE: &[&str] =
+    &["tags", "labels", "annotations", "owner_references", "services", "finalizers"];
 
 impl Meta {
     /// Metadata of a resource that is being made: the client's parts of `self`, the rest new.
@@ -38,6 +39,20 @@ impl Meta {
         }
     }
 
+    /// Metadata of a resource that is marked as being deleted. Nothing sets it back: the mark is the server's part.
+    #[must_use]
+    pub fn on_deletion(self, now: Timestamp, version: u64) -> Self {
+        let now = wire_time(now);
+        let lifecycle = self.lifecycle.unwrap_or_default();
+        Self {
+            update_time: Some(now),
+            delete_time: Some(now),
+            resource_version: version.to_string(),
+            lifecycle: Some(Lifecycle { state: LifecycleState::Deleting.into(), ..lifecycle }),
+            ..self
+        }
+    }
+
     /// `self`, with the parts that clients write taken from `client`.
     pub fn with_writable_of(self, client: Meta) -> Self {
         Self {
@@ -46,6 +61,7 @@ impl Meta {
             annotations: client.annotations,
             owner_references: client.owner_references,
             services: client.services,
+            finalizers: client.finalizers,
             ..self
         }
     }
@@ -81,7 +97,7 @@ mod tests {
             uuid: "forged".to_owned(),
             resource_version: "999".to_owned(),
             generation: 70,
-            lifecycle: Some(super::super::Lifecycle { state: 2, block_deletion: true }),
+            lifecycle: Some(Lifecycle { state: 2, block_deletion: true }),
             ..Meta::default()
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod deletions;
 mod establish;
 mod grants;
 pub(crate) mod inbound;
+pub(crate) mod kept;
 pub(crate) mod peers;
 mod questions;
 mod referrers;

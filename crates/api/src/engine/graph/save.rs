@@ -29,6 +29,8 @@ pub(crate) struct Saving<'a> {
     pub(crate) shape: &'a Shape,
     pub(crate) name: &'a str,
     pub(crate) id: RowId,
+    /// Its deletion has committed: it gains no references.
+    pub(crate) is_marked: bool,
     /// Until when, as monotonic time.
     pub(crate) until: Duration,
     /// Nothing is to be committed: what is owned here is looked up, and nobody else is asked.
@@ -121,6 +123,13 @@ impl Engine {
                 max,
                 "references",
             ));
+        }
+        if saving.is_marked {
+            let left = plan_save::remaining(held, &entries);
+            let references = left.map_err(|gained| refused_to_marked(saving, gained))?;
+            let dropped = plan_save::diff(held, &entries).dropped;
+            let plan = SavePlan { references, dropped, ..SavePlan::default() };
+            return Ok(Settled { plan, footings: BTreeMap::new() });
         }
         let diff = plan_save::diff(held, &entries);
         let own = saving.own();
@@ -322,6 +331,19 @@ impl Engine {
             _ => Err(Why::NotFound),
         })
     }
+}
+
+/// The refusal of references that a resource would gain which is being deleted.
+fn refused_to_marked(saving: &Saving<'_>, gained: Vec<Entry>) -> Status {
+    let ty = &saving.shape.ty;
+    let problem = |Entry { path, target, .. }| {
+        let why =
+            Why::Refused(format!("the {} is being deleted and gains no references", ty.singular));
+        Problem { path, target, why }
+    };
+    let problems: Vec<_> = gained.into_iter().map(problem).collect();
+    refusal(ty, saving.name, &problems)
+        .unwrap_or_else(|| Status::new(Reason::Internal, "nothing was refused"))
 }
 
 /// One problem for each field that leads to a target which cannot be referred to.

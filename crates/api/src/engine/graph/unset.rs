@@ -36,12 +36,11 @@ impl Engine {
         let mut after = before.clone();
         let held = aside_of(row).references;
         let references = shape.references.unset(&mut after, &held, targets);
-        let version = row.version + 1;
+        let identity = Identity::after(row);
         let spec_changed = after.spec_changed(&before);
         let stored = before.meta();
         let now = self.seams.clock.now();
-        after.set_meta(&stored.clone().on_update(&stored, now, version, spec_changed));
-        let identity = Identity { id: row.id, version };
+        after.set_meta(&stored.clone().on_update(&stored, now, identity.version, spec_changed));
         let prepared = Prepared::of(deployment, shape, &after, references, identity);
         Ok(Unset { prepared })
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_base::{Reason, Status};
+use bowline_graph::index;
 use bowline_resource::document::Document;
+use bowline_resource::metadata::Meta;
 use bowline_store::incarnation::Turn;
 use bowline_store::{Condition, Position, RowId};
 use bytes::Bytes;
@@ -73,8 +75,9 @@ impl Engine {
     async fn check_free(&self, route: &Route, name: &str) -> Result<(), Status> {
         let (ty, backend) = (&route.resource.ty, &route.deployment.backend);
         let found = backend.get(&route.resource.key(name)).await;
-        if found.map_err(|error| errors::store(&error))?.0.is_some() {
-            return Err(errors::exists(ty, name));
+        match found.map_err(|error| errors::store(&error))?.0 {
+            Some(row) if !index::is_marked(&row) => return Err(errors::exists(ty, name)),
+            _ => {}
         }
         let found = backend.get(&alias_key(&route.resource, name)).await;
         if found.map_err(|error| errors::store(&error))?.0.is_some() {
@@ -148,9 +151,10 @@ impl Engine {
         if let Some(guard) = guard {
             guard.decorate(&mut meta, ty, name);
         }
+        self.check_finalizers(ty, request, &Meta::default(), &meta)?;
         document.set_meta(&meta);
         self.check_document(&mut document, request, SaveKind::Create)?;
-        let identity = Identity { id: RowId(uid.as_u128()), version };
+        let identity = Identity { id: RowId(uid.as_u128()), version, is_marked: false };
         Ok(Draft { document, identity, policy })
     }
 }

@@ -112,6 +112,10 @@ impl Engine {
                 let settled = self.settle(&saving, &draft.document, &held).await?;
                 let outcome = self.commit_update(saved, turn, &read, &drafted, &settled).await;
                 self.conclude(saved, &settled, &outcome);
+                if draft.identity.is_marked && matches!(outcome, Ok(Ended::Committed(_))) {
+                    // It may have been the last finaliser.
+                    route.deployment.ring();
+                }
                 outcome
             }
         };
@@ -186,15 +190,14 @@ impl Engine {
         if value::same(&before.body, &after.body) && stored == after.meta() {
             return Ok(Drafted::Same { policy });
         }
-        // The version is above the old one, and never above the sequence of the commit that brings it.
-        let version = row.version + 1;
+        let identity = Identity::after(row);
         let spec_changed = after.spec_changed(before);
         let now = self.seams.clock.now();
-        let mut meta = after.meta().on_update(&stored, now, version, spec_changed);
+        let mut meta = after.meta().on_update(&stored, now, identity.version, spec_changed);
         decorate(&mut meta);
+        self.check_finalizers(&before.ty, change.request, &stored, &meta)?;
         after.set_meta(&meta);
         self.check_document(&mut after, change.request, SaveKind::Update)?;
-        let identity = Identity { id: row.id, version };
         Ok(Drafted::Changed(Draft { document: after, identity, policy }))
     }
 }

@@ -3,17 +3,18 @@
 //!
 //! What is to be done for a deletion is read from its rows each time ([`steps`]); there is no state beside them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::Status;
 use bowline_control::{Controller, Fate, Item, Trouble, Worked};
 use bowline_graph::grant::{Answer, Change};
-use bowline_graph::{Epoch, Inbound, TargetName, deletion, inbound, index};
+use bowline_graph::{Epoch, Held, Inbound, TargetName, deletion, inbound, index};
 use bowline_node::DeploymentId;
 use bowline_store::ring::Shards;
 use bowline_store::{
-    Condition, Key, NameRange, NamedRow, Range, Row, Snapshot, StoreError, Version, Write, layout,
+    Condition, Key, NameRange, NamedRow, Range, Row, StoreError, Version, Write, layout,
 };
 use bowline_wire::bowline::mixin::v1 as wire;
 use futures::StreamExt;
@@ -23,12 +24,16 @@ use super::consequence::Gone;
 use super::pending::question;
 use super::{Here, PAGE};
 use crate::engine::graph::damaged;
+use crate::engine::graph::kept::{finalizers, is_referred_to, kept_row, row_keys};
+use crate::engine::shape::aside_of;
 use crate::engine::{Deployment, Engine, errors};
 
 /// Inbound parts that are changed at the same time.
 const CHANGES_MAX: usize = 32;
 /// The queue of purges.
 const PURGES: &str = "purges";
+/// The queue of what people and programs have to let go.
+const FINALIZERS: &str = "finalizers";
 
 /// See the module's header.
 pub(super) struct Deleting(pub(super) Here);
@@ -41,10 +46,22 @@ pub(super) struct Deletion {
     gone: Gone,
     /// As the stored version has it.
     target: TargetName,
+    /// Where its row would be, and its row, if it is kept until the purge.
+    row_keys: Vec<Key>,
+    row: Option<KeptRow>,
     /// Where the inbound part is, its version, and the epoch of the verdict; it may be missing.
     inbound_key: Key,
     inbound: Option<(Version, Epoch)>,
     names: Vec<wire::VersionedName>,
+}
+
+/// See [`Deletion::row`].
+#[derive(Clone)]
+struct KeptRow {
+    key: Key,
+    version: Version,
+    /// What it refers to.
+    held: Vec<Held>,
 }
 
 /// What is to be done next for a deletion.
@@ -54,6 +71,8 @@ enum Step {
     Local,
     /// Ask a source whether it still holds anything.
     Ask(DeploymentId),
+    /// Wait until its own row lets it go, as this says.
+    Held(String),
     /// Nothing is left to wait for.
     Purge,
 }
@@ -64,12 +83,17 @@ pub(super) struct Work {
     deletion: Arc<Deletion>,
 }
 
-/// Local referrers and sources go on side by side; only then comes the end.
-fn steps(inbound: Option<&Inbound>, is_referred_to_here: bool) -> Vec<Step> {
+/// Local referrers, sources and finalisers go on side by side; only then comes the end.
+fn steps(
+    inbound: Option<&Inbound>,
+    is_referred_to_here: bool,
+    is_held: Option<String>,
+) -> Vec<Step> {
     let sources = inbound.into_iter().flat_map(|inbound| &inbound.sources);
     let asks = sources.map(|source| Step::Ask(source.deployment.clone()));
-    let mut steps: Vec<_> =
-        is_referred_to_here.then_some(Step::Local).into_iter().chain(asks).collect();
+    let local = is_referred_to_here.then_some(Step::Local);
+    let held = is_held.map(Step::Held);
+    let mut steps: Vec<_> = local.into_iter().chain(asks).chain(held).collect();
     if steps.is_empty() {
         steps.push(Step::Purge);
     }
@@ -117,6 +141,9 @@ impl Controller for Deleting {
                     worked.insert(id, fate);
                 }
                 Step::Ask(source) => asks.push((id, source, deletion)),
+                Step::Held(why) => {
+                    worked.insert(id, Fate::Waits(why));
+                }
                 Step::Purge => purges.push((id, deletion)),
             }
         }
@@ -140,14 +167,20 @@ async fn page(deployment: &Deployment, range: &NameRange, shards: Shards) -> Res
     let next = rows.last().filter(|_| rows.len() == PAGE).map(|(name, _)| format!("{name}\0"));
     let ours = rows.into_iter().filter(|(name, _)| shards.hold(name.as_bytes()));
     let ours: Vec<_> = ours.filter_map(|row| read(deployment, &range.table.kind, row)).collect();
-    let keys: Vec<_> = ours.iter().map(|deletion| deletion.inbound_key.clone()).collect();
-    let inbound = snapshot.batch_get(&keys).await.map_err(store)?;
+    let keys = |deletion: &Deletion| {
+        [vec![deletion.inbound_key.clone()], deletion.row_keys.clone()].concat()
+    };
+    let keys: Vec<_> = ours.iter().flat_map(keys).collect();
+    let mut rows = snapshot.batch_get(&keys).await.map_err(store)?.into_iter();
     let mut items = Vec::new();
-    for (deletion, row) in ours.into_iter().zip(inbound) {
-        let is_referred_to = is_referred_to(deployment, &deletion.gone, snapshot.as_mut()).await;
+    for mut deletion in ours {
+        let inbound = rows.next().flatten();
+        let kept: Vec<_> = rows.by_ref().take(deletion.row_keys.len()).collect();
+        let is_held = deletion.keep(deployment, kept);
         let is_urgent = deployment.waits.take_urgent(deletion.gone.uid);
-        let is_referred_to = is_referred_to.map_err(store)?;
-        let found = items_of(deletion, row.as_ref(), is_referred_to)?.into_iter();
+        let is_referred_to = is_referred_to(deployment, &deletion.gone.names, snapshot.as_mut());
+        let is_referred_to = is_referred_to.await.map_err(store)?;
+        let found = items_of(deletion, inbound.as_ref(), is_referred_to, is_held)?.into_iter();
         items.extend(found.map(|item| Item { is_urgent, ..item }));
     }
     Ok(Found { items, next })
@@ -172,33 +205,19 @@ fn read(deployment: &Deployment, kind: &Arc<str>, (name, row): NamedRow) -> Opti
         version: row.version,
         inbound_key: inbound::key(kind, gone.uid),
         inbound: None,
+        row_keys: row_keys(deployment, &gone.names),
+        row: None,
         target,
         gone,
         names: wire.names,
     })
 }
 
-/// Whether anything here refers to any of its names, whatever uid it means: the condition of the purge is the same.
-async fn is_referred_to(
-    deployment: &Deployment,
-    gone: &Gone,
-    snapshot: &mut dyn Snapshot,
-) -> Result<bool, StoreError> {
-    for space in deployment.namespaces() {
-        for name in &gone.names {
-            let range = index::range(&space, name);
-            if !snapshot.scan_index(&range, None, 1, false).await?.is_empty() {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
 fn items_of(
     mut deletion: Deletion,
     row: Option<&Row>,
     is_referred_to: bool,
+    is_held: Option<String>,
 ) -> Result<Vec<Item<Work>>, Status> {
     let inbound = row.map(Inbound::of_row).transpose().map_err(|error| damaged(&error))?;
     deletion.inbound = row.zip(inbound.as_ref()).map(|(row, inbound)| (row.version, inbound.epoch));
@@ -209,6 +228,7 @@ fn items_of(
             // A type that is broken does not stop the others.
             Step::Local => format!("referrers of {}", deletion.target.kind).into(),
             Step::Ask(source) => source.to_string().into(),
+            Step::Held(_) => FINALIZERS.into(),
             Step::Purge => PURGES.into(),
         },
         id: id.clone(),
@@ -216,7 +236,7 @@ fn items_of(
         is_urgent: false,
         work: Work { step, deletion: deletion.clone() },
     };
-    Ok(steps(inbound.as_ref(), is_referred_to).into_iter().map(item).collect())
+    Ok(steps(inbound.as_ref(), is_referred_to, is_held).into_iter().map(item).collect())
 }
 
 impl Engine {
@@ -283,28 +303,62 @@ impl Engine {
         let (mut pieces, mut ids, mut worked) = (Vec::new(), Vec::new(), Worked::new());
         for (id, deletion) in purges {
             deployment.waits.finished(deletion.gone.uid);
-            let shape = self.shape_of(&deletion.target)?;
-            match self.guard_of(deployment, shape, &deletion.target.name, None).await {
-                Ok(guard) => {
-                    let piece = deletion.purge(deployment);
-                    pieces.push(Piece { guard, ..piece });
-                    ids.push(id);
+            match self.purge(deployment, &deletion).await {
+                Ok(piece) => {
+                    pieces.push(piece);
+                    ids.push((id, deletion));
                 }
                 Err(status) => {
                     worked.insert(id, Fate::Waits(status.message));
                 }
             }
         }
-        for lost in self.commit_pieces(deployment, &pieces).await? {
-            worked
-                .insert(ids[lost].clone(), Fate::Waits("was changed at the same time".to_owned()));
+        let lost: BTreeSet<_> =
+            self.commit_pieces(deployment, &pieces).await?.into_iter().collect();
+        for (at, (id, deletion)) in ids.into_iter().enumerate() {
+            if lost.contains(&at) {
+                worked.insert(id, Fate::Waits("was changed at the same time".to_owned()));
+            } else if let Some(KeptRow { held, .. }) = &deletion.row {
+                deployment.removed(deletion.gone.uid, held);
+            }
         }
         Ok(worked)
+    }
+
+    /// What purges one of them.
+    async fn purge(&self, deployment: &Deployment, deletion: &Deletion) -> Result<Piece, Status> {
+        let (shape, name) = (self.shape_of(&deletion.target)?, &deletion.target.name);
+        let guard = self.guard_of(deployment, shape, name, None).await?;
+        let mut piece = Piece { guard, ..deletion.purge(deployment) };
+        if deletion.row.is_some()
+            && let Some((condition, write)) = self.leave_behind(deployment, shape, name).await?
+        {
+            piece.conditions.push(condition);
+            piece.writes.push(write);
+        }
+        Ok(piece)
     }
 }
 
 impl Deletion {
-    /// All rows of it, on the condition that no source is left and nothing here refers to it.
+    /// Takes note of its row among `rows`, which were read from its `row_keys`; what it has to be kept for by what is in it.
+    fn keep(&mut self, deployment: &Deployment, rows: Vec<Option<Row>>) -> Option<String> {
+        let (key, row) = kept_row(&self.row_keys, rows, self.gone.uid)?;
+        let shape = deployment.shapes.get(&key.table)?;
+        let finalizers = finalizers(shape, &key.name, &row);
+        let (version, held) = (row.version, aside_of(&row).references);
+        self.row = Some(KeptRow { key, version, held });
+        match finalizers {
+            Ok(names) if names.is_empty() => None,
+            Ok(names) => {
+                Some(format!("waits for its finalizers to be removed: {}", names.join(", ")))
+            }
+            Err(status) => Some(status.message),
+        }
+    }
+
+    /// All rows of it, on the condition that no source is left, nothing here refers to it, and its own row, if it is kept,
+    /// is the one in which no finaliser was.
     fn purge(&self, deployment: &Deployment) -> Piece {
         let (key, version) = (self.key.clone(), self.version);
         let mut conditions = vec![Condition::RowAt { key: key.clone(), version }];
@@ -317,6 +371,10 @@ impl Deletion {
                 writes.push(Write::Remove { key: inbound });
             }
             None => conditions.push(Condition::RowAbsent { key: inbound }),
+        }
+        if let Some(KeptRow { key, version, .. }) = &self.row {
+            conditions.push(Condition::RowAt { key: key.clone(), version: *version });
+            writes.push(Write::Remove { key: key.clone() });
         }
         for space in deployment.namespaces() {
             let ranges = self.gone.names.iter().map(|name| index::range(&space, name));
@@ -339,16 +397,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deletion_ends_when_neither_sources_nor_local_referrers_are_left() {
+    fn a_deletion_ends_when_neither_sources_nor_local_referrers_nor_finalizers_are_left() {
         let target = TargetName::new("iam.test/Project", "v1", "projects/p");
         let eu: DeploymentId = "a.test@eu".parse().unwrap();
         let none = Inbound::new(target, Epoch::default());
         let source = Source { deployment: eu.clone(), leaving: None };
         let some = Inbound { sources: vec![source], ..none.clone() };
-        assert_eq!(steps(None, false), [Step::Purge]);
-        assert_eq!(steps(Some(&none), false), [Step::Purge]);
-        assert_eq!(steps(Some(&none), true), [Step::Local]);
-        assert_eq!(steps(Some(&some), false), [Step::Ask(eu.clone())]);
-        assert_eq!(steps(Some(&some), true), [Step::Local, Step::Ask(eu)]);
+        let unheld = |inbound, is_referred_to| steps(inbound, is_referred_to, None);
+        assert_eq!(unheld(None, false), [Step::Purge]);
+        assert_eq!(unheld(Some(&none), false), [Step::Purge]);
+        assert_eq!(unheld(Some(&none), true), [Step::Local]);
+        assert_eq!(unheld(Some(&some), false), [Step::Ask(eu.clone())]);
+        assert_eq!(unheld(Some(&some), true), [Step::Local, Step::Ask(eu.clone())]);
+        let why = || "a finalizer".to_owned();
+        assert_eq!(steps(None, false, Some(why())), [Step::Held(why())]);
+        assert_eq!(steps(Some(&some), false, Some(why())), [Step::Ask(eu), Step::Held(why())]);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_base::Status;
+use bowline_graph::index;
 use bowline_graph::plan_delete::{Blocked, Doomed, Plan, plan};
 use bowline_node::DeploymentId;
 use bowline_wire::bowline::mixin::v1::method::LIST_REFERRERS;
@@ -34,8 +35,13 @@ impl Engine {
             return self.absent(wish).await.map(Option::unwrap_or_default);
         };
         wish.check(&row)?;
+        if index::is_marked(&row) {
+            return self.marked_already(wish, &row).await;
+        }
         let mut gathered = Gathered::alone(self.no_facts(wish, position), position);
-        gathered.doom(self, wish, (wish.shape, Identified::of(wish.key(), &row)), guard).await?;
+        gathered
+            .doom(self, wish, (wish.shape, Identified::of_row(wish.shape, wish.key(), &row)), guard)
+            .await?;
         self.gather(wish, &mut gathered, &Asking::new()).await?;
         match plan(&gathered.facts) {
             Plan::Blocked(blocked) => Err(self.blocked(wish, &gathered, blocked).await),

@@ -12,9 +12,7 @@ use bowline_graph::index::{self, Rule};
 use bowline_graph::plan_delete::{COUNTED_MAX, Doomed, Facts, Referrer, TOGETHER_MAX, Unset};
 use bowline_graph::reference::PARENT;
 use bowline_graph::{Held, Inbound, TargetName};
-use bowline_store::{
-    Condition, Hit, IndexCursor, Key, Position, Row, RowId, Snapshot, Version, Write,
-};
+use bowline_store::{Condition, Hit, IndexCursor, Key, Position, Row, RowId, Snapshot, Version};
 
 use super::{Asking, Wish, fresh_epoch, inbound_key};
 use crate::engine::graph::damaged;
@@ -33,8 +31,6 @@ pub(super) struct Gathered {
     position: Position,
     /// That all of it is owned here.
     pub(super) conditions: Vec<Condition>,
-    /// What holders of policies leave behind.
-    pub(super) writes: Vec<Write>,
     pub(super) guards: Vec<Option<Guard>>,
     /// What the doomed refer to, each.
     pub(super) held: Vec<(RowId, Vec<Held>)>,
@@ -56,11 +52,19 @@ pub(super) struct Identified {
     pub(super) version: Version,
     pub(super) uid: RowId,
     pub(super) held: Vec<Held>,
+    /// All of it, of types with asynchronous deletion: it may be kept.
+    pub(super) whole: Option<Row>,
 }
 
 impl Identified {
-    pub(super) fn of(key: Key, row: &Row) -> Self {
-        Self { key, version: row.version, uid: row.id, held: aside_of(row).references }
+    pub(super) fn of_row(shape: &Shape, key: Key, row: &Row) -> Self {
+        Self::of(shape, key, row, aside_of(row).references)
+    }
+
+    /// `held` is what the row holds.
+    fn of(shape: &Shape, key: Key, row: &Row, held: Vec<Held>) -> Self {
+        let whole = shape.ty.async_deletion.then(|| row.clone());
+        Self { key, version: row.version, uid: row.id, held, whole }
     }
 }
 
@@ -69,9 +73,12 @@ struct Seen {
     referrer: Referrer,
     /// Its reference is to this very target, and not to a namesake.
     is_same: bool,
-    row: Identified,
-    /// All of it, of those that may lose references.
-    whole: Option<Row>,
+    /// It is being deleted already.
+    is_marked: bool,
+    /// Without what is in it, if that does not matter.
+    row: Row,
+    /// What the row holds.
+    held: Vec<Held>,
 }
 
 impl Found {
@@ -83,11 +90,11 @@ impl Found {
 impl Gathered {
     /// What is known of a resource by its row alone.
     pub(super) fn alone(facts: Facts, position: Position) -> Self {
-        let (conditions, writes, guards) = (Vec::new(), Vec::new(), Vec::new());
-        Self { facts, position, conditions, writes, guards, held: Vec::new() }
+        let (conditions, guards, held) = (Vec::new(), Vec::new(), Vec::new());
+        Self { facts, position, conditions, guards, held }
     }
 
-    /// Takes a resource in, and binds the commit to what `guard` says about it and to what it leaves behind.
+    /// Takes a resource in, and binds the commit to what `guard` says about it.
     pub(super) async fn doom(
         &mut self,
         engine: &Engine,
@@ -96,14 +103,9 @@ impl Gathered {
         guard: Option<Guard>,
     ) -> Result<(), Status> {
         self.held.push((row.uid, std::mem::take(&mut row.held)));
-        let left = engine.leave_behind(wish.deployment, shape, &row.key.name).await?;
         let fresh = fresh_epoch(guard.as_ref(), self.position);
-        self.facts.doomed.push(engine.doomed(shape, row, fresh).await?);
+        self.facts.doomed.push(engine.doomed(wish.deployment, shape, row, fresh).await?);
         self.require(engine, guard);
-        if let Some((condition, write)) = left {
-            self.conditions.push(condition);
-            self.writes.push(write);
-        }
         Ok(())
     }
 
@@ -140,7 +142,7 @@ impl Engine {
         }
         let mut snapshot = snapshot_of(wish).await?;
         for at in 0..gathered.facts.doomed.len() {
-            look_for_later(&mut gathered.facts, at, &found, snapshot.as_mut()).await?;
+            look_for_later(wish, &mut gathered.facts, at, &found, snapshot.as_mut()).await?;
         }
         drop(snapshot);
         self.prepare_unsets(wish, gathered, found.unsets).await
@@ -158,7 +160,7 @@ impl Engine {
         let mut snapshot = snapshot_of(wish).await?;
         for at in level {
             read_inbound(&mut gathered.facts.doomed[at], asking, snapshot.as_mut()).await?;
-            for seen in read_referrers(&mut gathered.facts, at, snapshot.as_mut()).await? {
+            for seen in read_referrers(wish, &mut gathered.facts, at, snapshot.as_mut()).await? {
                 sort(wish, &mut gathered.facts.doomed[at], found, seen);
             }
         }
@@ -209,23 +211,33 @@ async fn snapshot_of(wish: &Wish<'_>) -> Result<Box<dyn Snapshot>, Status> {
 
 /// What becomes of something that refers to one of the doomed: it goes too, loses its reference, or stands in the way.
 fn sort(wish: &Wish<'_>, target: &mut Doomed, found: &mut Found, seen: Seen) {
-    let Seen { referrer, is_same, row, whole } = seen;
-    let is_child = referrer.paths.iter().any(|path| path == PARENT);
-    let goes = referrer.rule == Rule::CascadeSync
-        || (referrer.rule == Rule::Block && wish.force && is_child);
+    let Seen { referrer, is_same, is_marked, row, held } = seen;
+    let (key, rule) = (referrer.key.clone(), referrer.rule);
+    let goes = goes(wish, &referrer);
     target.referrers.push(referrer);
-    let has_room = found.unsets.contains_key(&row.key) || found.has_room();
-    if !is_same || found.doomed.contains(&row.key) || !has_room {
+    let has_room = found.unsets.contains_key(&key) || found.has_room();
+    if !is_same || found.doomed.contains(&key) || !has_room {
         return;
     }
-    if goes {
-        let Some(shape) = wish.deployment.shapes.get(&row.key.table) else { return };
-        found.unsets.remove(&row.key);
-        found.doomed.insert(row.key.clone());
-        found.next.push((shape.clone(), row));
-    } else if let Some(whole) = whole {
-        let unset = found.unsets.entry(row.key).or_insert((whole, Vec::new()));
+    // What is being deleted is not deleted twice; until it is gone it refers to what it refers to.
+    if goes && !is_marked {
+        let Some(shape) = wish.deployment.shapes.get(&key.table) else { return };
+        found.unsets.remove(&key);
+        found.doomed.insert(key.clone());
+        found.next.push((shape.clone(), Identified::of(shape, key, &row, held)));
+    } else if rule == Rule::UnsetSync {
+        let unset = found.unsets.entry(key).or_insert((row, Vec::new()));
         unset.1.extend(target.names.iter().cloned());
+    }
+}
+
+/// Whether what refers in this way goes in the same commit.
+fn goes(wish: &Wish<'_>, referrer: &Referrer) -> bool {
+    let is_child = || referrer.paths.iter().any(|path| path == PARENT);
+    match referrer.rule {
+        Rule::CascadeSync => true,
+        Rule::Block => wish.force && is_child(),
+        _ => false,
     }
 }
 
@@ -246,6 +258,7 @@ async fn read_inbound(
 
 /// What refers to one of the doomed by rules that matter for its commit.
 async fn read_referrers(
+    wish: &Wish<'_>,
     facts: &mut Facts,
     at: usize,
     snapshot: &mut dyn Snapshot,
@@ -256,7 +269,7 @@ async fn read_referrers(
         (Rule::CascadeSync, TOGETHER_MAX),
         (Rule::UnsetSync, TOGETHER_MAX),
     ] {
-        let seen = read_by(facts, at, rule, limit, snapshot).await?;
+        let seen = read_by(wish, facts, at, rule, limit, snapshot).await?;
         let is_cut = seen.len() == limit;
         let doomed = &mut facts.doomed[at];
         match rule {
@@ -270,6 +283,7 @@ async fn read_referrers(
 
 /// Whether anything refers to one of the doomed by a rule that is for afterwards, and does not go anyway.
 async fn look_for_later(
+    wish: &Wish<'_>,
     facts: &mut Facts,
     at: usize,
     found: &Found,
@@ -278,13 +292,19 @@ async fn look_for_later(
     for rule in [Rule::CascadeAsync, Rule::UnsetAsync] {
         // One more than may go is enough to find one that does not.
         let limit = found.doomed.len() + 1;
-        let seen = read_by(facts, at, rule, limit, snapshot).await?;
-        facts.doomed[at].has_more |= seen.iter().any(|seen| !found.doomed.contains(&seen.row.key));
+        let seen = read_by(wish, facts, at, rule, limit, snapshot).await?;
+        // Those that go are listed, for they may have to stay for a while.
+        let (go, stay): (Vec<_>, Vec<_>) =
+            seen.into_iter().partition(|seen| found.doomed.contains(&seen.referrer.key));
+        let doomed = &mut facts.doomed[at];
+        doomed.has_more |= !stay.is_empty();
+        doomed.referrers.extend(go.into_iter().map(|seen| seen.referrer));
     }
     Ok(())
 }
 
 async fn read_by(
+    wish: &Wish<'_>,
     facts: &Facts,
     at: usize,
     rule: Rule,
@@ -301,7 +321,7 @@ async fn read_by(
             let hits = hits.map_err(|error| errors::store(&error))?;
             let is_end = hits.len() < page;
             after = hits.last().map(cursor);
-            all.extend(hits.into_iter().map(|hit| seen(target, rule, hit)));
+            all.extend(hits.into_iter().map(|hit| seen(wish, target, rule, hit)));
             if is_end {
                 break;
             }
@@ -315,16 +335,22 @@ fn cursor(hit: &Hit) -> IndexCursor {
     IndexCursor { value: hit.value.clone(), kind, name }
 }
 
-fn seen(target: &Doomed, rule: Rule, hit: Hit) -> Seen {
-    let row = Identified::of(hit.key.clone(), &hit.row);
+fn seen(wish: &Wish<'_>, target: &Doomed, rule: Rule, hit: Hit) -> Seen {
+    let Hit { key, row, value } = hit;
+    let held = aside_of(&row).references;
     let is_it = |held: &&Held| {
         target.names.contains(&held.target) && Rule::of(held.behaviour, held.is_sync) == rule
     };
-    let paths = row.held.iter().filter(is_it).map(|held| held.path.clone()).collect();
-    Seen {
-        referrer: Referrer { key: hit.key, paths, rule },
-        is_same: index::read(&hit.value).is_some_and(|(_, uid)| uid == target.uid),
-        row,
-        whole: (rule == Rule::UnsetSync).then_some(hit.row),
-    }
+    let paths = held.iter().filter(is_it).map(|held| held.path.clone()).collect();
+    let referrer = Referrer { key, paths, rule };
+    let is_async = |shape: &Arc<Shape>| shape.ty.async_deletion;
+    let is_kept = || wish.deployment.shapes.get(&referrer.key.table).is_some_and(is_async);
+    let is_needed = rule == Rule::UnsetSync || (goes(wish, &referrer) && is_kept());
+    let is_marked = index::is_marked(&row);
+    let row = match is_needed {
+        true => row,
+        false => Row { id: row.id, ..Row::new(row.version, "") },
+    };
+    let is_same = index::read(&value).is_some_and(|(_, uid)| uid == target.uid);
+    Seen { referrer, is_same, is_marked, row, held }
 }

@@ -3,11 +3,13 @@
 //!
 //! What nobody refers to costs one read and one commit: the first attempt assumes so, and its conditions tell if it was
 //! wrong. Only then is more read. What is decided is in `graph::plan_delete`; `gather` reads, `question` asks, `blocked` and
-//! `pending` word refusals, `rule` deletes what follows from another deletion.
+//! `pending` word refusals, `rule` deletes what follows from another deletion, `mark` is what becomes of resources that are
+//! deleted and not gone yet.
 
 mod blocked;
 mod dry;
 mod gather;
+mod mark;
 mod pending;
 mod question;
 pub(crate) mod rule;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use bowline_base::Status;
 use bowline_graph::plan_delete::{Answers, Attempt, Doomed, Facts, Plan, Trace, Verdict, plan};
-use bowline_graph::{Epoch, TargetName, inbound};
+use bowline_graph::{Epoch, TargetName, inbound, index};
 use bowline_store::incarnation::{Turn, TurnError};
 use bowline_store::{Batch, CommitError, Condition, Key, Position, Row, RowId, Write};
 use bytes::Bytes;
@@ -177,10 +179,14 @@ impl Engine {
         if !wish.check(&row)? {
             return Ok(Step::Unfounded);
         }
-        let answer = wish.answer(self, &row);
+        if index::is_marked(&row) {
+            return self.marked_already(wish, &row).await.map(Step::Done);
+        }
         let facts = self.no_facts(wish, position);
         let mut gathered = Gathered::alone(facts, position);
-        gathered.doom(self, wish, (wish.shape, Identified::of(wish.key(), &row)), guard).await?;
+        gathered
+            .doom(self, wish, (wish.shape, Identified::of_row(wish.shape, wish.key(), &row)), guard)
+            .await?;
         if !is_first {
             self.gather(wish, &mut gathered, asking).await?;
         }
@@ -195,6 +201,7 @@ impl Engine {
                 Err(self.blocked(wish, &gathered, blocked).await)
             }
             Plan::Verdict(verdict) => {
+                let answer = wish.answer(self, verdict.row_of(&wish.key()).unwrap_or(&row));
                 let outcome = self.commit_verdict(wish, turn, &gathered, verdict, &answer).await?;
                 match outcome {
                     Outcome::Committed => Ok(Step::Done(answer)),
@@ -232,9 +239,8 @@ impl Engine {
         verdict: Verdict,
         answer: &Bytes,
     ) -> Result<Outcome, Status> {
-        let Verdict { mut conditions, mut writes, purges, .. } = verdict;
+        let Verdict { mut conditions, writes, purges, kept, .. } = verdict;
         conditions.extend(gathered.conditions.iter().cloned());
-        writes.extend(gathered.writes.iter().cloned());
         let outcome = match &wish.why {
             Why::Asked(Asked { route, idempotent, .. }) => {
                 self.commit(route, turn, conditions, writes, idempotent.as_ref(), answer).await?
@@ -242,7 +248,8 @@ impl Engine {
             Why::Rule(_) => commit_by_rule(wish.deployment, turn, conditions, writes).await?,
         };
         if matches!(outcome, Outcome::Committed) {
-            for (uid, held) in &gathered.held {
+            // What is kept holds what it held until it is purged.
+            for (uid, held) in gathered.held.iter().filter(|(uid, _)| !kept.contains(uid)) {
                 wish.deployment.removed(*uid, held);
             }
             if !purges {
@@ -265,8 +272,16 @@ impl Engine {
     }
 
     /// A resource that is to go, as far as its row tells.
-    async fn doomed(&self, shape: &Shape, row: Identified, fresh: Epoch) -> Result<Doomed, Status> {
-        let Identified { key, version, uid, .. } = row;
+    async fn doomed(
+        &self,
+        deployment: &Deployment,
+        shape: &Shape,
+        row: Identified,
+        fresh: Epoch,
+    ) -> Result<Doomed, Status> {
+        let Identified { key, version, uid, whole, .. } = row;
+        let left_behind = self.leave_behind(deployment, shape, &key.name).await?;
+        let mark = whole.map(|row| self.mark(deployment, shape, &key, &row)).transpose()?;
         let name = name_of(&key);
         let names = if shape.has_shadows() { self.stored_names(&name).await? } else { Vec::new() };
         Ok(Doomed {
@@ -281,6 +296,8 @@ impl Engine {
             has_more_blockers: false,
             has_more: false,
             answers: None,
+            mark,
+            left_behind,
         })
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bowline_base::Status;
-use bowline_graph::{Inbound, deletion, inbound};
+use bowline_graph::{Inbound, TargetName, deletion, inbound};
 use bowline_store::{Key, RowId, layout};
 
 use crate::engine::graph::damaged;
+use crate::engine::graph::kept::{finalizers, is_referred_to, kept_row, row_keys};
 use crate::engine::shape::Shape;
 use crate::engine::{Deployment, Engine, errors};
 
@@ -22,17 +23,17 @@ impl Engine {
     ) -> Status {
         let status = errors::deletion_pending(&shape.ty, name);
         match self.waits_for(deployment, shape, name).await {
-            Ok(Some(Waiting { sources, root_cause })) => {
-                let me = self.me(&deployment.service).to_string();
-                let whom = if sources.is_empty() { me } else { sources.join(", ") };
-                let message = format!(
-                    "{} \"{name}\" is being deleted; its name is free when {whom} {} no reference any more",
-                    shape.ty.singular,
-                    if sources.len() > 1 { "hold" } else { "holds" },
-                );
-                Status { message, ..status }
-                    .with_metadata("waits_for", whom)
-                    .with_metadata("root_cause", root_cause)
+            Ok(Some(waiting)) => {
+                let (singular, text) = (&shape.ty.singular, waiting.text());
+                let message =
+                    format!("{singular} \"{name}\" is being deleted; its name is free when {text}");
+                let lists = [("waits_for", waiting.whom), ("finalizers", waiting.finalizers)];
+                let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
+                lists
+                    .fold(Status { message, ..status }, |status, (key, list)| {
+                        status.with_metadata(key, list.join(", "))
+                    })
+                    .with_metadata("root_cause", waiting.root_cause)
             }
             Ok(None) => status,
             Err(error) => {
@@ -65,12 +66,46 @@ impl Engine {
         let (Some(deletion), Some(inbound)) = (rows.next(), rows.next()) else { return Ok(None) };
         let deletion = deletion::of_row(&deletion).map_err(|error| damaged(&error))?;
         let inbound = Inbound::of_row(&inbound).map_err(|error| damaged(&error))?;
-        let sources = inbound.sources.iter().map(|source| source.deployment.to_string()).collect();
-        Ok(Some(Waiting { sources, root_cause: deletion.root_cause }))
+        let names: Vec<TargetName> = deletion.names.iter().map(TargetName::from).collect();
+        let keys = row_keys(deployment, &names);
+        let rows = snapshot.batch_get(&keys).await.map_err(|error| errors::store(&error))?;
+        let finalizers = match kept_row(&keys, rows, RowId(uid)) {
+            Some((key, row)) => finalizers(shape, &key.name, &row)?,
+            None => Vec::new(),
+        };
+        let mut whom: Vec<_> =
+            inbound.sources.iter().map(|source| source.deployment.to_string()).collect();
+        let is_here = is_referred_to(deployment, &names, snapshot.as_mut()).await;
+        if is_here.map_err(|error| errors::store(&error))? {
+            whom.push(self.me(&deployment.service).to_string());
+        }
+        Ok(Some(Waiting { whom, finalizers, root_cause: deletion.root_cause }))
     }
 }
 
+/// What a deletion waits for.
 struct Waiting {
-    sources: Vec<String>,
+    /// Deployments that hold references.
+    whom: Vec<String>,
+    /// Those who have to let the resource go.
+    finalizers: Vec<String>,
     root_cause: String,
+}
+
+impl Waiting {
+    /// `its name is free when` this is so.
+    fn text(&self) -> String {
+        let (whom, finalizers) = (self.whom.join(", "), self.finalizers.join(", "));
+        let hold = if self.whom.len() > 1 { "hold" } else { "holds" };
+        let are = if self.finalizers.len() > 1 { "s are" } else { " is" };
+        let holds = format!("{whom} {hold} no reference any more");
+        let held = format!("its finalizer{are} removed: {finalizers}");
+        match (whom.is_empty(), finalizers.is_empty()) {
+            (false, false) => format!("{holds} and {held}"),
+            (false, true) => holds,
+            (true, false) => held,
+            // Nothing is left; a controller is about to see that.
+            (true, true) => "that has finished".to_owned(),
+        }
+    }
 }

@@ -15,6 +15,7 @@ use bowline_store::{
 };
 
 use super::{Wish, inbound_key, name_of};
+use crate::engine::graph::kept::finalizers;
 use crate::engine::ownership::Guard;
 use crate::engine::shape::{Shape, aside_of};
 use crate::engine::{Deployment, Engine, errors};
@@ -53,7 +54,8 @@ pub(crate) enum ByRule {
     Deleted,
     /// It is not there any more, or does not refer to the target any more: nothing happened.
     Unfounded,
-    /// It stays as long as something stands in the way, which the status names; worth trying again.
+    /// It stays as long as something stands in the way, or holds what is being deleted already, which the status names;
+    /// worth trying again.
     Blocked(Status),
 }
 
@@ -71,6 +73,19 @@ impl Referring {
     pub(crate) fn of(shape: Arc<Shape>, key: Key, row: Row) -> Self {
         let held = aside_of(&row).references;
         Self { shape, key, row, held }
+    }
+}
+
+impl Referring {
+    /// Whether, as far as its row tells, it can be gone without leaving anything.
+    fn may_be_simple(&self) -> bool {
+        let Self { shape, key, row, .. } = self;
+        let is_held = || match shape.ty.async_deletion {
+            // One that does not decode is found to be so by its own deletion.
+            true => finalizers(shape, &key.name, row).map_or(true, |all| !all.is_empty()),
+            false => false,
+        };
+        !shape.leaves_behind() && !index::is_marked(row) && !is_held()
     }
 }
 
@@ -94,6 +109,8 @@ impl Engine {
             Ok(Some(_)) => Ok(ByRule::Deleted),
             Ok(None) => Ok(ByRule::Unfounded),
             Err(status) if status.reason == Reason::DeletionBlocked => Ok(ByRule::Blocked(status)),
+            // It is marked already.
+            Err(status) if status.reason == Reason::DeletionPending => Ok(ByRule::Blocked(status)),
             Err(status) => Err(status),
         }
     }
@@ -115,8 +132,7 @@ impl Engine {
         let mut later = referring.split_off(referring.len().min(SIMPLE_MAX));
         let (mut simple, mut left) = (Vec::with_capacity(referring.len()), Vec::new());
         for referrer in referring.into_iter().filter(|referrer| cause.is_held(&referrer.held)) {
-            let is_holder = referrer.shape.leaves_behind();
-            if is_holder { &mut left } else { &mut simple }.push(referrer);
+            if referrer.may_be_simple() { &mut simple } else { &mut left }.push(referrer);
         }
         for _ in 0..self.limits.write_attempts_max {
             let together = self.together(deployment, simple).await;
@@ -204,7 +220,8 @@ impl Engine {
             }
             let has_inbound = rows.next().flatten().is_some();
             let is_free = !has_inbound && is_empty(&ranges, snapshot.as_mut()).await?;
-            if is_free { &mut simple } else { &mut *left }.push(now);
+            let is_simple = is_free && now.may_be_simple();
+            if is_simple { &mut simple } else { &mut *left }.push(now);
         }
         Ok(simple)
     }

@@ -304,7 +304,7 @@ impl World {
         let mut document = Document::new(shape.ty.clone(), body);
         document.set_name(&*target.name);
         document.set_meta(meta);
-        let extract = shape.extract(&document, RowId(uid), &held);
+        let extract = shape.extract(&document, RowId(uid), &held, false);
         let (body, metadata) = document.encode();
         let aside = Aside { metadata, references: held }.encode();
         let row = Row { id: RowId(uid), aside, extract, ..Row::new(1, body) };

@@ -1,0 +1,47 @@
+//! Finalisers of a resource that is saved: refusals of those that must not be there, as clients are told. The rules are in
+//! `resource::metadata`.
+
+use bowline_base::{Reason, Status};
+use bowline_resource::metadata::{FinalizerError, Meta, check_finalizers};
+use bowline_schema::model::{MetadataPlace, ResourceType};
+
+use crate::engine::request::Request;
+use crate::engine::{Engine, errors};
+
+impl Engine {
+    /// Checks the finalisers in the metadata that a resource is about to have instead of `before`.
+    ///
+    /// # Errors
+    /// `INVALID_FIELD` naming the field; `FAILED_PRECONDITION` where some are added to what is being deleted;
+    /// `LIMIT_EXCEEDED`.
+    pub(super) fn check_finalizers(
+        &self,
+        ty: &ResourceType,
+        request: &Request<'_>,
+        before: &Meta,
+        after: &Meta,
+    ) -> Result<(), Status> {
+        let (is, max) = (after.finalizers.len(), self.limits.finalizers_max);
+        if is > max && is > before.finalizers.len() {
+            return Err(errors::limit("the number of finalizers", is, max, "finalizers"));
+        }
+        check_finalizers(ty, before, after).map_err(|error| {
+            let at = match &error {
+                FinalizerError::TooLate { .. } => {
+                    return Status::new(Reason::FailedPrecondition, error.to_string());
+                }
+                FinalizerError::NotAsync { .. } => String::new(),
+                FinalizerError::BadName { at, .. } | FinalizerError::Twice { at, .. } => {
+                    format!("[{at}]")
+                }
+            };
+            let resource = request.fields.resource.as_ref().map(|field| field.name());
+            let metadata = match &ty.metadata {
+                MetadataPlace::Inside(field) => Some(field.name()),
+                _ => None,
+            };
+            let path: Vec<_> = resource.into_iter().chain(metadata).chain(["finalizers"]).collect();
+            Status::bad_field(Reason::InvalidField, path.join(".") + &at, error.to_string())
+        })
+    }
+}
