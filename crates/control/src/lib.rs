@@ -15,4 +15,4 @@ pub mod status;
 pub use agenda::{Fate, Item};
 pub use bell::{Bell, Heard, Listener};
 pub use runtime::{Controller, Parts, Trouble, Worked, run};
-pub use status::{Board, Status};
+pub use status::{Board, Report, Status};

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::agenda::{Agenda, Fate, Item, Turned};
 use crate::bell::{Heard, Listener};
-use crate::status::Board;
+use crate::status::{Board, Report};
 
 /// Longest wait while something is pending, before jitter: other processes leave work without ringing here.
 const PENDING_PERIOD: Duration = Duration::from_secs(2);
@@ -115,7 +115,13 @@ impl<C: Controller> Running<C> {
     async fn round(&mut self) -> Result<(), Over> {
         let shards = *self.parts.shards.borrow_and_update();
         let wait = if shards.is_empty() { IDLE_PERIOD } else { self.pass(shards).await? };
-        self.parts.board.tell(&self.name, self.agenda.status(&self.name, shards));
+        let report = Report {
+            controller: self.name.clone(),
+            shards,
+            run_millis: self.parts.seams.clock.now().as_millisecond(),
+            queues: self.agenda.status(&self.name, shards),
+        };
+        self.parts.board.tell(&self.name, report);
         self.wait(wait).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline_store::ring::Shards;
@@ -43,23 +43,48 @@ impl fmt::Display for Status {
     }
 }
 
+/// What one controller tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// `owned_pending`.
+    pub controller: Arc<str>,
+    /// The part of the ring that this process works on.
+    pub shards: Shards,
+    /// When it last looked for work, in milliseconds since 1970.
+    pub run_millis: i64,
+    /// Those that have something to do, or failed.
+    pub queues: Vec<Status>,
+}
+
 /// The controllers of one deployment, as they last told of themselves.
 #[derive(Debug, Default)]
 pub struct Board {
-    /// By controller and queue.
-    told: Mutex<BTreeMap<Arc<str>, Vec<Status>>>,
+    /// By what tells.
+    told: Mutex<BTreeMap<Arc<str>, Report>>,
 }
 
 impl Board {
-    /// Everything, by controller and queue. Queues that have nothing to do and never failed are not shown.
-    pub fn read(&self) -> Vec<Status> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.values().flatten().cloned().collect()
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Report>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts what a controller tells in the place of what it told before.
-    pub fn tell(&self, controller: &Arc<str>, queues: Vec<Status>) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(controller.clone(), queues);
+    /// All queues, by controller. Those that have nothing to do and never failed are not shown.
+    pub fn read(&self) -> Vec<Status> {
+        self.lock().values().flat_map(|report| &report.queues).cloned().collect()
+    }
+
+    /// All controllers.
+    pub fn reports(&self) -> Vec<Report> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Puts what `who` tells in the place of what it told before.
+    pub fn tell(&self, who: &Arc<str>, report: Report) {
+        self.lock().insert(who.clone(), report);
+    }
+
+    /// There is nothing to tell of `who` any more.
+    pub fn forget(&self, who: &str) {
+        self.lock().remove(who);
     }
 }

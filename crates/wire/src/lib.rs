@@ -66,6 +66,23 @@ pub mod bowline {
         }
     }
 
+    pub mod server {
+        //! What every server has beside the services that it serves, by version.
+        pub mod v1 {
+            //! `bowline.server.v1`: what a server tells of itself, to people.
+            include!(concat!(env!("OUT_DIR"), "/bowline.server.v1.rs"));
+
+            /// The same protos, with all that they import, as an encoded `google.protobuf.FileDescriptorSet`.
+            pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/server.bin"));
+
+            /// Path of the method over gRPC.
+            pub const LIST_CONTROLLERS: &str =
+                "/bowline.server.v1.ControllerService/ListControllers";
+            /// Its path over HTTP.
+            pub const LIST_CONTROLLERS_PATH: &str = "/bowline/v1/controllers";
+        }
+    }
+
     pub mod graph {
         //! What a deployment keeps about the graph, by version.
         pub mod v1 {

@@ -32,6 +32,10 @@ impl ActionRequest {
         Self { message, method, context, engine }
     }
 
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     /// An empty answer, to be filled in.
     pub fn reply(&self) -> DynamicMessage {
         DynamicMessage::new(self.method.descriptor.output())

@@ -4,6 +4,7 @@
 //! backend. Start at [`Engine::call`]. Not here: how requests arrive (`grpc`, `rest`).
 
 mod actions;
+mod controllers;
 mod decorate;
 mod delete;
 mod deployment;
@@ -45,6 +46,7 @@ use bowline_node::place::Places;
 use bowline_node::{Callers, Ownership};
 use bowline_schema::model::{Binding, Method, Registry, ResourceType, Role, Service, Verb};
 use bowline_store::{Backend, Table};
+use bowline_wire::bowline::server::v1::LIST_CONTROLLERS;
 use bytes::Bytes;
 use prost_reflect::DynamicMessage;
 
@@ -112,6 +114,9 @@ impl Engine {
             let served = served::served(&parts.registry, &parts.backends);
             parts.registry = mixin::with_methods(&served);
         }
+        parts.registry = controllers::with_method(&parts.registry);
+        let own = Arc::new(controllers::ListControllers);
+        parts.actions.insert(LIST_CONTROLLERS.to_owned(), own);
         for path in parts.actions.keys() {
             check_action(&parts.registry, path)?;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bowline_schema::model::Registry;
+use bowline_wire::bowline::server;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
@@ -18,7 +19,8 @@ pub(crate) async fn side_services(
     let sets: Vec<Vec<u8>> = pools.map(|version| version.pool.encode_to_vec()).collect();
     let builder = || {
         let own = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(server::v1::DESCRIPTORS);
         sets.iter().fold(own, |builder, set| builder.register_encoded_file_descriptor_set(set))
     };
     let (reporter, health) = tonic_health::server::health_reporter();

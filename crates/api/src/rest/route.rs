@@ -44,6 +44,12 @@ impl Routes {
                 }
             }
         }
+        // What every server has belongs to no service. Users' paths win over it.
+        for method in registry.methods.values().filter(|method| method.service.is_empty()) {
+            for rule in &method.http {
+                trie.insert(Route { method: method.clone(), rule: rule.clone() });
+            }
+        }
         Self { trie, services: registry.services.iter().map(|s| s.name.clone()).collect() }
     }
 

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Show which service is deployed in which region: version, health, address
     #[command(after_long_help = ENV_HELP)]
     Env(EnvArgs),
+    /// Show what deployments still have to do after commits, what they wait for, and what fails
+    #[command(after_long_help = CONTROLLERS_HELP)]
+    Controllers(ControllersArgs),
     /// List the regions of the fleet that the server is part of
     Regions(FleetListArgs),
     /// List the services of the fleet that the server is part of
@@ -75,6 +78,11 @@ const ENV_HELP: &str = "\
 Which deployments there are says the meta service, through any server of the fleet. How each one is, \
 it is asked itself, at the address that it registered; what does not answer in time is unreachable \
 from here, which need not mean that other deployments cannot reach it.";
+
+const CONTROLLERS_HELP: &str = "\
+A line for each controller of each deployment; `-o wide` has one for each of its queues. Each server tells of \
+itself. Where the server has the meta service, all deployments that it knows are asked, at the addresses that they \
+registered; otherwise only the server. Of several processes behind one address one answers, and the shards are its part.";
 
 const UP_HELP: &str = "\
 Without `-f`, the folders are served by one node that knows of no others:
@@ -495,6 +503,14 @@ pub(crate) struct EnvArgs {
     /// Longest time that a deployment may take to say how it is
     #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = duration)]
     pub(crate) health_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllersArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

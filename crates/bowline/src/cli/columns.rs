@@ -273,7 +273,7 @@ fn timestamp(value: &Value) -> Option<jiff::Timestamp> {
 }
 
 /// `5s`, `12m`, `3h`, `4d`, `2y`: the largest unit that is not zero.
-fn age(created: jiff::Timestamp, now: jiff::Timestamp) -> String {
+pub(crate) fn age(created: jiff::Timestamp, now: jiff::Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(created.as_second()).max(0);
     match seconds {
         s if s < 120 => format!("{s}s"),

@@ -101,6 +101,20 @@ async fn list_all(
     list::run(args, out).await.map_err(|error| without_meta(error, &address))
 }
 
+/// Where the deployments of the fleet are, those that are switched off left out.
+///
+/// # Errors
+/// `NoMeta` if the server knows of no fleet.
+pub(crate) async fn addresses(
+    session: &Session,
+    server: &ServerArgs,
+    unreachable: &mut BTreeSet<String>,
+) -> Result<BTreeSet<String>, Error> {
+    let all = all::<Deployment>(session, server, Some(ALL_SERVICES), unreachable).await?;
+    let on = all.into_iter().filter(|one| !one.is_disabled).map(|one| one.public_domain);
+    Ok(on.filter(|address| !address.is_empty()).collect())
+}
+
 /// All resources of a type; regions that could not be asked are added to `unreachable`.
 async fn all<R: MetaResource>(
     session: &Session,

@@ -11,6 +11,8 @@ mod catalog;
 mod client;
 mod columns;
 mod comments;
+mod controllers;
+mod controllers_table;
 mod documents;
 mod env;
 mod env_health;
@@ -112,6 +114,7 @@ fn client_command(command: Command, out: &mut dyn Write) -> LocalBoxFuture<'_, R
         Command::Delete(args) => Box::pin(verbs::delete::run(args, out)),
         Command::Watch(args) => Box::pin(verbs::watch::run(args, out)),
         Command::Api(args) => Box::pin(verbs::api::run(args, out)),
+        Command::Controllers(args) => Box::pin(controllers::run(args, out)),
         Command::Env(args) => Box::pin(env::run(args, out)),
         Command::Regions(args) => Box::pin(env::regions(args, out)),
         Command::Services(args) => Box::pin(env::services(args, out)),

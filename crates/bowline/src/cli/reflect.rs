@@ -20,8 +20,8 @@ use super::error::Error;
 const FILES_MAX: usize = 20_000;
 /// Most bytes of a schema.
 const BYTES_MAX: usize = 256 << 20;
-/// Services of the transport itself, which have no resources.
-const INFRASTRUCTURE: [&str; 2] = ["grpc.reflection.", "grpc.health."];
+/// Services of the transport and of the server itself, which have no resources.
+const INFRASTRUCTURE: [&str; 3] = ["grpc.reflection.", "grpc.health.", "bowline.server."];
 
 /// What a server says about itself.
 pub(crate) struct Reflected {

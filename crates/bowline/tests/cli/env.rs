@@ -22,7 +22,7 @@ fn with_meta(test: &str) -> Lab {
 }
 
 /// Two regions and two services, registered by hand; one deployment is the server itself, one address has nobody.
-fn registered(test: &str) -> (Lab, String) {
+pub(crate) fn registered(test: &str) -> (Lab, String) {
     let lab = with_meta(test);
     let address = lab.server().url().trim_start_matches("http://").to_owned();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")

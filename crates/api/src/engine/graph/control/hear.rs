@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bowline_base::{Reason, Seams, Status};
 use bowline_control::retry::Retry;
-use bowline_control::{Heard as Ring, Listener, Trouble};
+use bowline_control::{Heard as Ring, Listener, Report, Trouble};
 use bowline_node::{Answer, Call, DeploymentId};
 use bowline_store::RowId;
 use bowline_store::ring::Shards;
@@ -250,12 +250,22 @@ impl Ear {
             waits_for: None,
             next_try: None,
         };
-        self.show(vec![queue]);
+        let report = Report {
+            controller: queue.controller.clone(),
+            shards: Shards::NONE,
+            run_millis: self.seams.clock.now().as_millisecond(),
+            queues: vec![queue],
+        };
+        self.show(Some(report));
     }
 
-    fn show(&self, queues: Vec<bowline_control::Status>) {
-        if let Ok((_, deployment)) = self.here.get() {
-            deployment.board.tell(&format!("hear {}", self.peer).into(), queues);
+    /// `None`: all is well.
+    fn show(&self, report: Option<Report>) {
+        let Ok((_, deployment)) = self.here.get() else { return };
+        let who: Arc<str> = format!("hear {}", self.peer).into();
+        match report {
+            Some(report) => deployment.board.tell(&who, report),
+            None => deployment.board.forget(&who),
         }
     }
 
@@ -265,7 +275,7 @@ impl Ear {
             tracing::info!(me = %self.here.me, peer = %self.peer, "deletions are heard again");
         }
         if std::mem::take(&mut self.failures) > 0 {
-            self.show(Vec::new());
+            self.show(None);
         }
     }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bowline_control::{Controller, Parts, Status, Trouble, lease, run};
+use bowline_control::{Controller, Parts, Report, Status, Trouble, lease, run};
 use bowline_node::DeploymentId;
 use bowline_store::ring::Shards;
 use tokio::sync::watch;
@@ -96,6 +96,12 @@ impl Engine {
     pub fn controllers(&self) -> Vec<(Arc<str>, Vec<Status>)> {
         let boards = self.deployments.iter();
         boards.map(|deployment| (deployment.service.clone(), deployment.board.read())).collect()
+    }
+
+    /// The same, controller by controller: also those that have nothing to do.
+    pub(in crate::engine) fn reports(&self) -> Vec<(Arc<str>, Vec<Report>)> {
+        let boards = self.deployments.iter();
+        boards.map(|deployment| (deployment.service.clone(), deployment.board.reports())).collect()
     }
 }
 
