@@ -83,7 +83,9 @@ pub struct Doomed {
     pub answers: Option<Answers>,
     /// How its row is kept as long as there is something to wait for; only types with asynchronous deletion.
     pub mark: Option<Mark>,
-    /// What is required and written when its row goes: holders of policies leave something for namesakes made later.
+    /// `goten.types.MultiRegionPolicy` of a policy holder, encoded: its deletion keeps it. Empty: it says none.
+    pub policy: Vec<u8>,
+    /// What is required and written when its name is free: holders of policies leave something for namesakes made later.
     pub left_behind: Option<(Condition, Write)>,
 }
 

@@ -22,6 +22,9 @@ pub struct Owner {
     pub epoch: u64,
     /// The policy of the place's holder, or of the service where the place has none.
     pub policy: Arc<Policy>,
+    /// The place's holder is gone, and its deletion is not finished: what is there goes on by the policy that the holder had,
+    /// and nothing new is made.
+    pub is_deleting: bool,
 }
 
 impl Owner {
@@ -37,7 +40,7 @@ pub trait Owners: Send + Sync + 'static {
     /// The owner of what is at `place` among the deployments of `service`.
     ///
     /// # Errors
-    /// `RESOURCE_NOT_FOUND` if the place's holder does not exist; `UNAVAILABLE` naming the region that would have to say.
+    /// `RESOURCE_NOT_FOUND` if there is no holder of the place, nor a deletion of it that is not finished; `UNAVAILABLE` naming the region that would have to say.
     async fn owner(&self, service: &str, place: &Place) -> Result<Owner, Status>;
 
     /// The regions in which resources of `service` within `scope` can be owned.

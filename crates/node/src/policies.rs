@@ -1,24 +1,23 @@
 //! The policy store: which policy governs a place, and who owns it.
 //!
 //! Policies of holders are kept in memory by watches of the holders in every deployment of their service (`mirror`), so
-//! that a warm answer costs no I/O. What the watches do not know yet is read from the holder's owner and believed until
-//! they catch up (`cold`). Ownership rows of this deployment go before both. Policies of services are in the picture.
+//! that a warm answer costs no I/O. What the watches do not know is read from the holder's owner (`read`) and believed until
+//! they catch up (`cold`); so is the policy of a holder whose deletion has committed and is not finished, which still counts
+//! for what is below it. Ownership rows of this deployment go before both. Policies of services are in the picture.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bowline_base::{Detail, Reason, Seams, Status, chain};
 use bowline_schema::model::Registry;
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::id::DeploymentId;
 use crate::mirror::{Mirror, MirrorParts};
 use crate::owners::{Owner, Owners};
 use crate::ownership::{FIRST_EPOCH, Ownership};
-use crate::peers::{Call, Peers, headers};
+use crate::peers::Peers;
 use crate::picture::Picture;
 use crate::place::{Holder, Holders, Part, Parts, Place, Places, Scope};
 use crate::policy::Policy;
@@ -26,6 +25,7 @@ use crate::policy::Policy;
 mod cold;
 mod interner;
 mod kind;
+mod read;
 
 use cold::Cold;
 use interner::Interner;
@@ -33,8 +33,6 @@ use kind::HolderKind;
 
 /// Most policy holders that are kept in memory, of each kind; some 200 bytes each.
 pub const HOLDERS_MAX: usize = 200_000;
-/// The longest that a read of one policy from its owner may take.
-const COLD_READ_MAX: Duration = Duration::from_secs(5);
 
 /// What a [`PolicyStore`] is made of.
 pub struct PolicyStoreParts {
@@ -60,6 +58,26 @@ pub struct PolicyStore {
     cold: Mutex<Cold>,
     /// By service.
     rows: RwLock<HashMap<Arc<str>, Arc<Ownership>>>,
+}
+
+/// The policy of a holder, as far as it is known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    policy: Arc<Policy>,
+    /// The holder is gone, and its deletion is not finished.
+    is_deleting: bool,
+}
+
+impl Known {
+    /// Of a holder that is there.
+    fn active(policy: Arc<Policy>) -> Self {
+        Self { policy, is_deleting: false }
+    }
+
+    /// Of a holder that is being deleted: the policy that it had.
+    fn deleting(policy: Arc<Policy>) -> Self {
+        Self { policy, is_deleting: true }
+    }
 }
 
 /// A kind of holders, and what the watches know of them.
@@ -114,7 +132,7 @@ impl PolicyStore {
     }
 
     /// The policy of a holder. One that says none has that of its service.
-    async fn holder_policy(&self, holder: &Holder) -> Result<Arc<Policy>, Status> {
+    async fn holder_policy(&self, holder: &Holder) -> Result<Known, Status> {
         let followed = self.kinds.get(&holder.kind).ok_or_else(|| {
             let message = format!("{} holds no policies that are known here", holder.kind);
             Status::new(Reason::Internal, message)
@@ -123,76 +141,48 @@ impl PolicyStore {
         let mirrored = mirrored.map(|policy| Arc::clone(policy.as_ref()));
         let now = self.seams.clock.monotonic();
         let known = self.cold().answer(holder, mirrored.as_ref(), now);
-        let policy = match known {
-            Some(policy) => policy,
+        let known = match known {
+            Some(known) => known,
             None => self.read_cold(followed, holder, mirrored).await?,
         };
-        if policy.is_empty() { self.service_policy(&followed.kind.service) } else { Ok(policy) }
+        if known.policy.is_empty() {
+            let policy = self.service_policy(&followed.kind.service)?;
+            return Ok(Known { policy, ..known });
+        }
+        Ok(known)
     }
 
-    /// Reads a policy from the owner of its holder. Where that cannot be reached, what the watches said last still counts.
+    /// Reads a policy from the owner of its holder. Where that cannot be reached, what it said last still counts: by the
+    /// watches, or when it was read last.
     async fn read_cold(
         &self,
         followed: &Followed,
         holder: &Holder,
         mirrored: Option<Arc<Policy>>,
-    ) -> Result<Arc<Policy>, Status> {
-        let read = self.read_from_owner(&followed.kind, holder).await;
+    ) -> Result<Known, Status> {
+        let is_known = mirrored.is_some() || self.cold().has(holder);
+        let read = self.read_from_owner(&followed.kind, holder, is_known).await;
         let now = self.seams.clock.monotonic();
         match read {
-            Ok(policy) => {
-                self.cold().note(holder.clone(), policy.clone(), mirrored, now);
-                Ok(policy)
+            Ok(known) => {
+                self.cold().note(holder.clone(), known.clone(), mirrored, now);
+                Ok(known)
             }
             Err(status) if status.reason == Reason::ResourceNotFound => {
                 self.cold().forget(holder);
                 Err(missing(holder))
             }
-            Err(status) => mirrored.ok_or(status),
+            Err(status) => match mirrored {
+                Some(policy) => Ok(Known::active(policy)),
+                None => self.cold().keep(holder, now).ok_or(status),
+            },
         }
     }
 
-    async fn read_from_owner(
-        &self,
-        kind: &HolderKind,
-        holder: &Holder,
-    ) -> Result<Arc<Policy>, Status> {
-        let place = kind.places.of(&holder.name).ok_or_else(|| missing(holder))?;
-        // A holder's own holder has a shorter name, so this ends.
-        let owner = Box::pin(self.owner(&kind.service, &place)).await?;
-        let body = match self.ask_owner(kind, holder, owner.region).await {
-            Err(status) if status.reason == Reason::NotOwned => {
-                self.doubt(&kind.service, &place);
-                let region = status.metadata.get("region").cloned().ok_or(status)?;
-                self.ask_owner(kind, holder, region.into()).await?
-            }
-            body => body?,
-        };
-        let policy = kind.decode(&body).map_err(|error| {
-            tracing::error!(holder = %holder.name, error = %chain(&error), "read a policy");
-            Status::new(Reason::Internal, format!("the policy of {} cannot be read", holder.name))
-        })?;
-        Ok(Arc::new(policy))
-    }
-
-    /// The encoded holder, from the owner as far as is known; a deployment that is not says who is.
-    async fn ask_owner(
-        &self,
-        kind: &HolderKind,
-        holder: &Holder,
-        region: Arc<str>,
-    ) -> Result<Bytes, Status> {
-        let to = DeploymentId::new(kind.service.clone(), region);
-        let call = Call::unary(kind.get_path(), kind.get_request(&holder.name))
-            .within(Some(COLD_READ_MAX))
-            .with_header(headers::FORWARDED, "1");
-        self.peers.call(&self.me, &to, call).await?.unary()
-    }
-
-    async fn policy(&self, service: &str, holder: Option<&Holder>) -> Result<Arc<Policy>, Status> {
+    async fn policy(&self, service: &str, holder: Option<&Holder>) -> Result<Known, Status> {
         match holder {
             Some(holder) => self.holder_policy(holder).await,
-            None => self.service_policy(service),
+            None => self.service_policy(service).map(Known::active),
         }
     }
 
@@ -206,14 +196,17 @@ impl PolicyStore {
     }
 
     /// The owner of a place that has this policy.
-    fn owner_by(&self, rows: Option<&Ownership>, place: &Place, policy: Arc<Policy>) -> Owner {
+    fn owner_by(&self, rows: Option<&Ownership>, place: &Place, known: Known) -> Owner {
+        let Known { policy, is_deleting } = known;
         let said = policy.owning_region(&place.part).clone();
         let claim = rows.and_then(|rows| rows.claim(place));
-        let Some(claim) = claim else { return Owner { region: said, epoch: FIRST_EPOCH, policy } };
+        let Some(claim) = claim else {
+            return Owner { region: said, epoch: FIRST_EPOCH, policy, is_deleting };
+        };
         // A place that is on its way here is ours only once the policy says so too; until then it is nobody's.
         let is_elsewhere = !claim.owner.is_empty() && claim.owner != self.region;
         let region = if is_elsewhere { claim.owner } else { said };
-        Owner { region, epoch: claim.epoch, policy }
+        Owner { region, epoch: claim.epoch, policy, is_deleting }
     }
 
     /// The regions in which `service` is deployed, or may be for all that is known.
@@ -235,8 +228,8 @@ impl Owners for PolicyStore {
                 rows.refresh(place).await.map_err(|error| unreadable(&error))?;
             }
         }
-        let policy = self.policy(service, place.holder.as_ref()).await?;
-        Ok(self.owner_by(rows.as_deref(), place, policy))
+        let known = self.policy(service, place.holder.as_ref()).await?;
+        Ok(self.owner_by(rows.as_deref(), place, known))
     }
 
     async fn regions(&self, service: &str, scope: &Scope) -> Result<BTreeSet<Arc<str>>, Status> {

@@ -10,6 +10,7 @@ use bowline_schema::model::SyncType;
 use crate::place::Part;
 
 mod field;
+mod message;
 
 #[cfg(test)]
 mod tests;

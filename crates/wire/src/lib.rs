@@ -54,6 +54,8 @@ pub mod bowline {
                     "/bowline.mixin.v1.ResourceShadowService/SuggestQuestions";
                 pub const WATCH_IMPORTED_SERVICE_DELETIONS: &str =
                     "/bowline.mixin.v1.ResourceShadowService/WatchImportedServiceDeletions";
+                pub const GET_DELETION: &str =
+                    "/bowline.mixin.v1.ResourceShadowService/GetDeletion";
                 pub const LIST_REFERRERS: &str =
                     "/bowline.mixin.v1.ResourceShadowService/ListReferrers";
                 pub const GET_RESOURCE_SHADOW: &str =

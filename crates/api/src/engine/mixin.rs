@@ -94,6 +94,7 @@ impl Engine {
             method::SUGGEST_QUESTIONS => {
                 unary(self.suggest_questions(&read(request)?, context).await)
             }
+            method::GET_DELETION => unary(self.get_deletion(&read(request)?, context).await),
             method::LIST_REFERRERS => unary(self.list_referrers(&read(request)?, context).await),
             method::GET_RESOURCE_SHADOW => {
                 unary(self.get_resource_shadow(&read(request)?, context).await)

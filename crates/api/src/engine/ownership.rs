@@ -2,24 +2,28 @@
 //! this still holds when it lands.
 //!
 //! Routing has brought a request to where its owner should be; here that is checked, and bound to the commit. `moves`
-//! plans what a change of a policy asks of others, `change` asks them, `release` is what they do when asked.
+//! plans what a change of a policy asks of others, `change` asks them, `release` is what they do when asked, `deleted` is what
+//! remains of a policy holder.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_base::{Reason, Status};
+use bowline_graph::TargetName;
 use bowline_node::ownership::{self, Claim};
 use bowline_node::{Owner, Ownership, Part, Place};
 use bowline_resource::metadata::Meta;
 use bowline_schema::model::ResourceType;
 use bowline_store::Condition;
 
+use super::graph::refused;
 use super::hooks::SaveKind;
 use super::shape::Shape;
 use super::{Deployment, Engine, Route, decorate, errors};
 use crate::routing::Routing;
 
 pub(crate) mod change;
+mod deleted;
 mod moves;
 mod release;
 
@@ -37,7 +41,7 @@ struct Owned {
     owner: Owner,
     /// What the ownership row said before anything was decided.
     claim: Option<Claim>,
-    /// Its policy holder is gone, so nobody says any more who owns it: see [`orphaned`].
+    /// Its policy holder is gone for good, so nobody says any more who owns it: see [`orphaned`].
     is_orphaned: bool,
 }
 
@@ -48,7 +52,7 @@ impl Engine {
     ///
     /// # Errors
     /// `NOT_OWNED` with the region and epoch that it has instead; `REGION_NOT_ALLOWED` if its policy does not allow it
-    /// in that region.
+    /// in that region; `REFERENCE_REFUSED` for what would be made below a policy holder that is being deleted.
     pub(crate) async fn guard(
         &self,
         route: &Route,
@@ -58,8 +62,8 @@ impl Engine {
         self.guard_of(&route.deployment, &route.resource, name, save).await
     }
 
-    /// The same for a resource that no request is about. One whose policy holder is gone can no longer be saved; without
-    /// `save` it is guarded all the same, so that it can follow its holder.
+    /// The same for a resource that no request is about. One whose policy holder is gone for good can no longer be saved;
+    /// without `save` it is guarded all the same, so that it can follow what it refers to.
     ///
     /// # Errors
     /// As [`Engine::guard`].
@@ -85,7 +89,13 @@ impl Engine {
         rows.load().await.map_err(|error| errors::store(&error))?;
         // Before the owner is asked: what changes in between then fails the commit.
         let claim = rows.claim(&place);
-        let owner = routing.owners.owner(&ty.service, &place).await;
+        let mut owner = routing.owners.owner(&ty.service, &place).await;
+        let is_deleting = owner.as_ref().is_ok_and(|owner| owner.is_deleting);
+        if is_deleting && save == Some(SaveKind::Create) {
+            // Its deletion may be finished, and the holder there anew.
+            routing.owners.doubt(&ty.service, &place);
+            owner = routing.owners.owner(&ty.service, &place).await;
+        }
         check_one_holder([&place])?;
         let owned = match owner {
             Err(gone) if gone.reason == Reason::ResourceNotFound && save.is_none() => {
@@ -157,15 +167,16 @@ impl Guard {
     }
 }
 
-/// What is left at a place whose policy holder is gone: it belongs to whoever has it, unless its row names another. A place
-/// is given up only where nothing is left, and nobody can say anew who owns it before all that is below the former holder is
-/// gone; should it happen in spite of that, it changes the row, which therefore has to stay exactly as it is.
+/// What is left at a place whose policy holder is gone for good, since it never referred to the holder: the type or the rule
+/// of its parent says that it need not. It belongs to whoever has it, unless its row names another. A place is given up only
+/// where nothing is left; should somebody say anew who owns it, that changes the row, which therefore has to stay as it is.
 fn orphaned(region: &Arc<str>, place: Place, claim: Option<Claim>) -> Owned {
     let named = claim.as_ref().map(|claim| &claim.owner).filter(|owner| !owner.is_empty());
     let owner = Owner {
         region: named.unwrap_or(region).clone(),
         epoch: claim.as_ref().map_or(ownership::FIRST_EPOCH, |claim| claim.epoch),
         policy: Arc::default(),
+        is_deleting: false,
     };
     Owned { place, owner, claim, is_orphaned: true }
 }
@@ -184,6 +195,9 @@ impl Owned {
                 true => Ok(()),
                 false => Err(not_owned(ty, name, &self.owner)),
             };
+        }
+        if is_made && self.owner.is_deleting {
+            return Err(below_deleting(ty, name, &self.place));
         }
         let is_nobodys = self.claim.as_ref().is_some_and(|claim| claim.owner.is_empty());
         if (is_made || is_nobodys) && !self.owner.is_allowed() {
@@ -231,6 +245,13 @@ fn region_not_allowed(ty: &ResourceType, name: &str, owner: &Owner, place: &Plac
         .with_metadata("region", &**region)
         .with_metadata("policy", whose)
         .with_metadata("enabled", enabled)
+}
+
+/// Nothing begins below what is about to be gone, whether or not it would refer to it.
+fn below_deleting(ty: &ResourceType, name: &str, place: &Place) -> Status {
+    let (kind, holder) = place.holder.as_ref().map_or(("", ""), |h| (&*h.kind, &*h.name));
+    let target = TargetName::new(kind, &*ty.version, holder);
+    refused::parent_is_deleting(ty, name, target)
 }
 
 /// One write is under one holder only, so that one policy decides about it.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, unreachable_pub, reason = "tests")]
 
+mod deleted;
 mod sneaky;
 mod world;
 
@@ -179,8 +180,12 @@ async fn a_region_is_disabled_only_when_it_owns_nothing_and_can_come_back() {
 async fn a_slow_process_of_the_former_owner_cannot_commit() {
     let fleet = Fleet::new();
     fleet.project("p", "eu", &REGIONS).await.unwrap();
-    let before =
-        Owner { region: "eu".into(), epoch: 1, policy: Arc::new(Policy::new("eu", REGIONS)) };
+    let before = Owner {
+        region: "eu".into(),
+        epoch: 1,
+        policy: Arc::new(Policy::new("eu", REGIONS)),
+        is_deleting: false,
+    };
     let sleepy = fleet.start("eu", Arc::new(Asleep(before)));
     let make = |id: &str| {
         let request = json!({ "parent": "projects/p", "campaignId": id, "campaign": {} });

@@ -82,6 +82,10 @@ message Device {
     (google.api.resource_reference).type = "iam.test/Project",
     (bowline.reference) = { on_target_delete: BLOCK }
   ];
+  string uplink = 6 [
+    (google.api.resource_reference).type = "devices.test/Device",
+    (bowline.reference) = { on_target_delete: BLOCK }
+  ];
 }
 
 message Campaign {

@@ -339,7 +339,12 @@ impl Owners for Of {
             control_region: "eu".into(),
             ..Policy::default()
         };
-        Ok(Owner { region: self.region_of(place), epoch: 1, policy: Arc::new(policy) })
+        Ok(Owner {
+            region: self.region_of(place),
+            epoch: 1,
+            policy: Arc::new(policy),
+            is_deleting: false,
+        })
     }
 
     async fn regions(&self, service: &str, scope: &Scope) -> Result<BTreeSet<Arc<str>>, Status> {

@@ -134,6 +134,53 @@ fn all_that_lies_in_a_project_goes_with_it_in_every_service_and_region() {
 }
 
 #[test]
+fn what_a_deleted_project_cannot_take_along_stays_in_reach_until_it_is_let_go() {
+    Fleet::in_all_forms("graph-reach", |fleet| {
+        let make_project = |control: &str| {
+            let policy = format!(
+                r#"multi_region_policy={{"enabledRegions":["eu","us"],"defaultControlRegion":"{control}"}}"#
+            );
+            fleet.at("us", &["create", "project", "--id", "q", "--set", &policy])
+        };
+        make_project("eu").ok();
+        let (account, secret) = ("projects/q/accounts/a", "projects/q/regions/us/secrets/s");
+        let device = "projects/p/regions/eu/devices/d";
+        fleet.make("us", "account", account, &[]).ok();
+        fleet.make("eu", "secret", secret, &[]).ok();
+        let fields = [&format!("account={account}"), "token=projects/q/regions/us/tokens/s"];
+        fleet.make("us", "device", device, &fields).ok();
+
+        fleet.at("us", &["delete", "projects/q"]).ok();
+        fleet.only("project", &["projects/p"]);
+        for region in ["eu", "us"] {
+            for (kind, name) in [("account", account), ("secret", secret)] {
+                fleet.at(region, &["get", name]).ok();
+                let (parent, _) = name.rsplit_once(&format!("/{kind}s/")).expect("a parent");
+                let listed = fleet.at(region, &["list", kind, "--parent", parent, "-o", "name"]);
+                assert_eq!(listed.ok().trim(), name);
+                let label = format!("metadata.labels={{\"from\":\"{region}\"}}");
+                fleet.at(region, &["update", name, "--set", &label]).ok();
+                fleet
+                    .make(region, kind, &format!("{parent}/{kind}s/n"), &[])
+                    .fails("REFERENCE_REFUSED");
+                let said = fleet.at(region, &["delete", name]).fails("DELETION_BLOCKED");
+                assert!(said.contains(device), "{said}");
+            }
+        }
+        // Whatever policy it would have.
+        let said = make_project("us").fails("DELETION_PENDING");
+        assert!(said.contains("projects/q"), "{said}");
+
+        fleet.at("us", &["update", device, "--set", "account=", "--set", "token="]).ok();
+        fleet.only("account", &[]);
+        fleet.only("secret", &[]);
+        fleet.in_the_end("DELETION_PENDING", || make_project("us"));
+        fleet.make("eu", "account", account, &[]).ok();
+        fleet.at("us", &["get", account]).ok();
+    });
+}
+
+#[test]
 fn a_name_that_nothing_referred_to_is_free_at_once() {
     Fleet::in_all_forms("graph-name", |fleet| {
         let device = "projects/p/regions/eu/devices/d";

@@ -5,6 +5,7 @@ use expect_test::{Expect, expect};
 use bowline_store::{Condition, Row, layout};
 
 use super::*;
+use crate::deletion;
 use crate::inbound::Source;
 
 const DEVICES: &str = "devices.test@eu";
@@ -36,6 +37,7 @@ fn doomed(text: &str) -> Doomed {
         has_more: false,
         answers: None,
         mark: None,
+        policy: Vec::new(),
         left_behind: None,
     }
 }
@@ -429,7 +431,7 @@ fn what_stays_blocks() {
 }
 
 #[test]
-fn what_is_left_behind_for_namesakes_is_written_when_the_row_goes() {
+fn what_is_left_behind_for_namesakes_is_written_when_the_name_is_free() {
     let key = key_of(&name("left"));
     let left =
         || (Condition::RowAbsent { key: key.clone() }, Write::put(key.clone(), Row::new(1, "")));
@@ -440,4 +442,54 @@ fn what_is_left_behind_for_namesakes_is_written_when_the_row_goes() {
     };
     assert!(writes(doomed("p")) && writes(held("p", &[])));
     assert!(!writes(held("p", &["a"])));
+}
+
+/// A policy holder: its deletion keeps its policy, and a row is left for a namesake.
+fn holder(text: &str) -> Doomed {
+    let key = Key { table: layout::common("~ownership"), name: format!("{text}|control").into() };
+    let left = (Condition::RowAbsent { key: key.clone() }, Write::put(key, Row::new(2, "")));
+    Doomed { policy: b"policy".to_vec(), left_behind: Some(left), ..doomed(text) }
+}
+
+#[test]
+fn a_holder_that_is_gone_at_once_leaves_something_for_a_namesake() {
+    check(
+        &facts(vec![holder("p")]),
+        expect![[r#"
+        delete and purge p
+          if v1 iam.test/Project p is at 7
+          if no ~ ~inbound/iam.test/Project 00000000000000000000000000000001
+          if nothing in v1 refers
+          if no ~ ~ownership p|control
+          remove v1 iam.test/Project p
+          put ~ ~ownership p|control at 2"#]],
+    );
+}
+
+#[test]
+fn a_holder_whose_name_stays_taken_keeps_its_policy_and_leaves_nothing_yet() {
+    let cascade = vec![refers("child", Rule::CascadeAsync)];
+    let facts = facts(vec![Doomed { referrers: cascade, ..holder("p") }]);
+    check(
+        &facts,
+        expect![[r#"
+        delete p
+          if v1 iam.test/Project p is at 7
+          if no ~ ~inbound/iam.test/Project 00000000000000000000000000000001
+          if nothing in v1 blocks
+          if no ~alias/v1 iam.test/Project p
+          remove v1 iam.test/Project p
+          put ~ ~inbound/iam.test/Project 00000000000000000000000000000001 at 31
+          put deletions iam.test/Project 00000000000000000000000000000001 at 31
+          put ~alias/v1 iam.test/Project p at 31
+          p waits for this deployment"#]],
+    );
+    let Plan::Verdict(verdict) = plan(&facts) else { panic!("nothing blocks") };
+    let kept = verdict.writes.iter().find_map(|write| match write {
+        Write::Put { key, row, .. } if &*key.table.namespace == deletion::NAMESPACE => {
+            Some(deletion::of_row(row).unwrap().policy)
+        }
+        _ => None,
+    });
+    assert_eq!(kept, Some(b"policy".to_vec()));
 }

@@ -85,6 +85,7 @@ impl Verdict {
         self.conditions.push(Condition::RowAt { key, version });
         if doomed.names.is_empty() {
             self.remove(doomed);
+            self.free(doomed);
             return;
         }
         self.conditions.push(doomed.inbound_condition());
@@ -95,6 +96,7 @@ impl Verdict {
             self.require_none(doomed.ranges(&facts.spaces));
             let row = doomed.inbound.is_some().then(|| doomed.inbound_key());
             self.writes.extend(row.map(|key| Write::Remove { key }));
+            self.free(doomed);
             return;
         }
         self.purges = false;
@@ -117,6 +119,10 @@ impl Verdict {
     /// Its row goes.
     fn remove(&mut self, doomed: &Doomed) {
         self.writes.push(Write::Remove { key: doomed.key.clone() });
+    }
+
+    /// Its name is free with this very commit.
+    fn free(&mut self, doomed: &Doomed) {
         if let Some((condition, write)) = &doomed.left_behind {
             self.conditions.push(condition.clone());
             self.writes.push(write.clone());
@@ -185,7 +191,7 @@ impl Doomed {
         let Trace { root_cause, actor, delete_millis } = trace.clone();
         let uid = self.uid.0.to_be_bytes().to_vec();
         let names = self.names.iter().map(Into::into).collect();
-        wire::Deletion { uid, names, root_cause, actor, delete_millis }
+        wire::Deletion { uid, names, root_cause, actor, delete_millis, policy: self.policy.clone() }
     }
 }
 

@@ -7,11 +7,10 @@ use bowline_wire::goten::meta::v1 as wire;
 use bowline_wire::goten::meta::v1::resource::VersionedInfo;
 use bowline_wire::goten::meta::v1::service::ImportedVersions;
 use bowline_wire::goten::types::MultiRegionPolicy;
-use bowline_wire::goten::types::multi_region_policy::CriteriaForDisabledSync;
 
 use crate::id::DeploymentId;
 use crate::picture::{DeploymentInfo, ResourceInfo, ServiceInfo};
-use crate::policy::{Criterion, Policy};
+use crate::policy::Policy;
 
 /// Fields of `Service` that a picture has.
 pub(super) const SERVICE_FIELDS: [&str; 6] = [
@@ -83,7 +82,7 @@ pub(super) fn service_info(service: &wire::Service) -> ServiceInfo {
     let names = |names: &[String]| names.iter().filter_map(|name| service_of(name)).collect();
     ServiceInfo {
         versions: texts(&service.all_versions),
-        policy: service.multi_region_policy.as_ref().map(policy).unwrap_or_default(),
+        policy: service.multi_region_policy.as_ref().map(Policy::from).unwrap_or_default(),
         imports: names(&service.imported_services),
         uses: names(&service.used_services),
         imported_versions: service.imported_versions.iter().filter_map(imported).collect(),
@@ -126,7 +125,7 @@ pub(super) fn service(name: &str, info: &ServiceInfo) -> wire::Service {
     let names = |names: &BTreeSet<Arc<str>>| names.iter().map(|name| service_name(name)).collect();
     wire::Service {
         name: service_name(name),
-        multi_region_policy: Some(policy_message(&info.policy)),
+        multi_region_policy: Some(MultiRegionPolicy::from(&info.policy)),
         display_name: display_name(name),
         all_versions: strings(&info.versions),
         imported_services: names(&info.imports),
@@ -164,32 +163,6 @@ pub(super) fn deployment(id: &DeploymentId, info: &DeploymentInfo) -> wire::Depl
         current_version: info.current_version.to_string(),
         generation: i64::try_from(info.generation).unwrap_or(i64::MAX),
         ..wire::Deployment::default()
-    }
-}
-
-pub(super) fn policy(message: &MultiRegionPolicy) -> Policy {
-    let enabled = message.enabled_regions.iter().map(String::as_str);
-    let criterion = |one: &CriteriaForDisabledSync| Criterion {
-        kind: one.resource_type_name.as_str().into(),
-        source: one.source_region.as_str().into(),
-        destination: one.dest_region.as_str().into(),
-    };
-    Policy {
-        disabled_sync: message.criteria_for_disabled_sync.iter().map(criterion).collect(),
-        ..Policy::new(&message.default_control_region, enabled)
-    }
-}
-
-pub(super) fn policy_message(policy: &Policy) -> MultiRegionPolicy {
-    let criterion = |one: &Criterion| CriteriaForDisabledSync {
-        resource_type_name: one.kind.to_string(),
-        source_region: one.source.to_string(),
-        dest_region: one.destination.to_string(),
-    };
-    MultiRegionPolicy {
-        enabled_regions: strings(&policy.enabled_regions),
-        default_control_region: policy.control_region.to_string(),
-        criteria_for_disabled_sync: policy.disabled_sync.iter().map(criterion).collect(),
     }
 }
 

@@ -105,7 +105,7 @@ fn merged_policy(registration: &Registration, stored: &wire::Service) -> MultiRe
     let wanted = &registration.service.policy;
     match &stored.multi_region_policy {
         Some(policy) if stored.env_registry_generation == registration.service.generation => {
-            let current = convert::policy(policy);
+            let current = Policy::from(policy);
             if wanted.enabled_regions.iter().all(|region| current.enabled_regions.contains(region))
             {
                 return policy.clone();
@@ -115,9 +115,9 @@ fn merged_policy(registration: &Registration, stored: &wire::Service) -> MultiRe
                 disabled_sync: current.disabled_sync.clone(),
                 ..Policy::new(&current.control_region, regions.map(AsRef::as_ref))
             };
-            convert::policy_message(&widened)
+            MultiRegionPolicy::from(&widened)
         }
-        _ => convert::policy_message(wanted),
+        _ => MultiRegionPolicy::from(wanted),
     }
 }
 

@@ -4,12 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Known;
 use crate::place::{Holder, Place};
 use crate::policy::Policy;
 
 /// For how long an answer that was read goes before what the watches say, if these did not change since. A watch that is
 /// alive is never so far behind.
 const LIFETIME: Duration = Duration::from_secs(10);
+/// The same of a holder that is being deleted. Its policy stays as it is, but no watch tells when the deletion is finished.
+const DELETING_LIFETIME: Duration = Duration::from_secs(1);
 /// Most answers, and most doubts, that are kept.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -21,10 +24,10 @@ pub(super) struct Cold {
 }
 
 struct Read {
-    policy: Arc<Policy>,
+    known: Known,
     /// What the watches said when it was read.
     mirrored: Option<Arc<Policy>>,
-    at: Duration,
+    until: Duration,
 }
 
 impl Cold {
@@ -34,28 +37,42 @@ impl Cold {
         holder: &Holder,
         mirrored: Option<&Arc<Policy>>,
         now: Duration,
-    ) -> Option<Arc<Policy>> {
+    ) -> Option<Known> {
+        let said = || mirrored.cloned().map(Known::active);
         // The usual case is that nothing was ever read.
         if self.read.is_empty() && self.doubted.is_empty() {
-            return mirrored.cloned();
+            return said();
         }
         if self.doubted.contains(holder) {
             return None;
         }
-        let Some(read) = self.read.get(holder) else { return mirrored.cloned() };
-        if read.mirrored.as_ref() != mirrored || mirrored == Some(&read.policy) {
+        let Some(read) = self.read.get(holder) else { return said() };
+        let Known { policy, is_deleting } = &read.known;
+        if read.mirrored.as_ref() != mirrored || (mirrored == Some(policy) && !is_deleting) {
             // The watches have moved on, or caught up.
             self.read.remove(holder);
-            return mirrored.cloned();
+            return said();
         }
-        (now.saturating_sub(read.at) < LIFETIME).then(|| read.policy.clone())
+        (now < read.until).then(|| read.known.clone())
+    }
+
+    /// Whether there is something to [`keep`](Cold::keep).
+    pub(super) fn has(&self, holder: &Holder) -> bool {
+        self.read.contains_key(holder)
+    }
+
+    /// The owner of a holder that the watches do not know cannot be asked: what it said last counts for another while.
+    pub(super) fn keep(&mut self, holder: &Holder, now: Duration) -> Option<Known> {
+        let read = self.read.get_mut(holder)?;
+        read.until = now + LIFETIME;
+        Some(read.known.clone())
     }
 
     /// Takes note of what was read at `now`, when the watches said `mirrored`.
     pub(super) fn note(
         &mut self,
         holder: Holder,
-        policy: Arc<Policy>,
+        known: Known,
         mirrored: Option<Arc<Policy>>,
         now: Duration,
     ) {
@@ -63,7 +80,8 @@ impl Cold {
         if self.read.len() >= ENTRIES_MAX {
             self.read.clear();
         }
-        self.read.insert(holder, Read { policy, mirrored, at: now });
+        let lifetime = if known.is_deleting { DELETING_LIFETIME } else { LIFETIME };
+        self.read.insert(holder, Read { known, mirrored, until: now + lifetime });
     }
 
     /// The holder does not exist.
@@ -100,30 +118,34 @@ mod tests {
         Holder { kind: "iam.test/Project".into(), name: "projects/p".into() }
     }
 
+    fn active(region: &str) -> Option<Known> {
+        Some(Known::active(policy(region)))
+    }
+
     const NOW: Duration = Duration::from_secs(100);
 
     #[test]
     fn what_the_watches_say_counts_if_nothing_was_read() {
         let mut cold = Cold::default();
         let said = policy("north");
-        assert_eq!(cold.answer(&holder(), Some(&said), NOW), Some(said));
+        assert_eq!(cold.answer(&holder(), Some(&said), NOW), active("north"));
         assert_eq!(cold.answer(&holder(), None, NOW), None);
     }
 
     #[test]
     fn what_was_read_counts_until_the_watches_move() {
-        let (old, read, next) = (policy("north"), policy("south"), policy("east"));
+        let (old, next) = (policy("north"), policy("east"));
         let mut cold = Cold::default();
-        cold.note(holder(), read.clone(), Some(old.clone()), NOW);
-        assert_eq!(cold.answer(&holder(), Some(&old), NOW), Some(read));
-        assert_eq!(cold.answer(&holder(), Some(&next), NOW), Some(next.clone()));
-        assert_eq!(cold.answer(&holder(), Some(&old), NOW), Some(old), "forgotten for good");
+        cold.note(holder(), Known::active(policy("south")), Some(old.clone()), NOW);
+        assert_eq!(cold.answer(&holder(), Some(&old), NOW), active("south"));
+        assert_eq!(cold.answer(&holder(), Some(&next), NOW), active("east"));
+        assert_eq!(cold.answer(&holder(), Some(&old), NOW), active("north"), "forgotten for good");
     }
 
     #[test]
     fn what_was_read_is_read_anew_when_the_watches_stay_behind() {
         let mut cold = Cold::default();
-        cold.note(holder(), policy("south"), Some(policy("north")), NOW);
+        cold.note(holder(), Known::active(policy("south")), Some(policy("north")), NOW);
         assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW + LIFETIME), None);
     }
 
@@ -135,8 +157,30 @@ mod tests {
         assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW), None);
         assert!(cold.take_doubt("devices.test", &place));
         assert!(!cold.take_doubt("devices.test", &place));
-        cold.note(holder(), policy("north"), Some(policy("north")), NOW);
-        let said = policy("north");
-        assert_eq!(cold.answer(&holder(), Some(&said), NOW), Some(said));
+        cold.note(holder(), Known::active(policy("north")), Some(policy("north")), NOW);
+        assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW), active("north"));
+    }
+
+    #[test]
+    fn what_was_read_of_a_deletion_is_soon_asked_again_and_kept_while_nobody_answers() {
+        let mut cold = Cold::default();
+        let deleting = Some(Known::deleting(policy("south")));
+        cold.note(holder(), Known::deleting(policy("south")), None, NOW);
+        assert_eq!(cold.answer(&holder(), None, NOW), deleting);
+        let later = NOW + DELETING_LIFETIME;
+        assert_eq!(cold.answer(&holder(), None, later), None, "it may be finished");
+        assert_eq!(cold.keep(&holder(), later), deleting, "its owner cannot be reached");
+        assert_eq!(cold.answer(&holder(), None, later + DELETING_LIFETIME), deleting);
+        let anew = policy("east");
+        assert_eq!(cold.answer(&holder(), Some(&anew), later), active("east"), "it is made anew");
+        assert_eq!(cold.keep(&holder(), later), None);
+    }
+
+    #[test]
+    fn a_deletion_counts_before_the_watches_have_told_of_it() {
+        let mut cold = Cold::default();
+        let had = policy("south");
+        cold.note(holder(), Known::deleting(had.clone()), Some(had.clone()), NOW);
+        assert_eq!(cold.answer(&holder(), Some(&had), NOW), Some(Known::deleting(had)));
     }
 }

@@ -65,6 +65,11 @@ impl HolderKind {
         &self.get.path
     }
 
+    /// The API version in which holders are read one by one.
+    pub(super) fn version(&self) -> &str {
+        &self.binding.resource.version
+    }
+
     /// The request for one holder.
     pub(super) fn get_request(&self, name: &str) -> Vec<u8> {
         let mut request = DynamicMessage::new(self.get.descriptor.input());

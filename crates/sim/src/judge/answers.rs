@@ -6,7 +6,6 @@ use std::time::Duration;
 use bowline_base::{Reason, Status};
 
 use super::{Judge, Known, State};
-use crate::references::parent;
 use crate::services::Kind;
 
 /// So long after a change of policy, also an abandoned one, a deployment may ask the regions that it takes for the owners,
@@ -61,12 +60,8 @@ impl Judge {
         if let Ok(value) = answer {
             let known = self.known();
             let states = known.between(asked.kind, &asked.name, asked.since);
-            // Whoever owned what is below a deleted project is not known: it is not read, and goes with the project.
-            let is_orphaned = value.is_none()
-                && parent(&asked.name)
-                    .is_some_and(|project| known.was_absent(&project, asked.since));
             drop(known);
-            if !is_orphaned && !states.iter().any(|state| state == value) {
+            if !states.iter().any(|state| state == value) {
                 let name = &asked.name;
                 self.blame(Err(format!("a read of {name} says {value:?}, but it was {states:?}")));
             }
@@ -130,12 +125,6 @@ impl Known {
         }
     }
 
-    /// Whether a project was not there at some moment after `since`.
-    fn was_absent(&self, project: &str, since: Duration) -> bool {
-        let states = self.between(Kind::Project, project, since);
-        states.contains(&None)
-    }
-
     /// The states that a resource had at some moment after `since`.
     fn between(&self, kind: Kind, name: &str, since: Duration) -> Vec<Option<String>> {
         let mut states = vec![None];
@@ -171,10 +160,7 @@ impl Known {
             else {
                 continue;
             };
-            let is_orphaned =
-                parent(name).is_some_and(|project| self.was_absent(&project, asked.since));
-            let is_left_out =
-                last.value.is_some() && !is_orphaned && !listed.items.contains_key(name);
+            let is_left_out = last.value.is_some() && !listed.items.contains_key(name);
             if is_left_out && !listed.unreachable.contains(&last.region) {
                 let told = &listed.unreachable;
                 return Err(format!(

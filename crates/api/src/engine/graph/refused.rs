@@ -43,6 +43,10 @@ pub(crate) fn refusal(ty: &ResourceType, name: &str, problems: &[Problem]) -> Op
     // What is only missing can be made; where something is refused for good, that is what to say first.
     let refused = problems.iter().find(|problem| problem.why != Why::NotFound);
     let first = refused.or_else(|| problems.first())?;
+    Some(status(ty, name, first, problems))
+}
+
+fn status(ty: &ResourceType, name: &str, first: &Problem, problems: &[Problem]) -> Status {
     let what = format!(
         "{} \"{}\" ({})",
         short_kind(&first.target),
@@ -64,7 +68,13 @@ pub(crate) fn refusal(ty: &ResourceType, name: &str, problems: &[Problem]) -> Op
         n => format!("{message} (and {} more)", n - 1),
     };
     let violations = problems.iter().take(VIOLATIONS_MAX).map(violation).collect();
-    Some(Status::new(reason, message).with(Detail::Precondition(violations)))
+    Status::new(reason, message).with(Detail::Precondition(violations))
+}
+
+/// The refusal of what would be made below something that is being deleted.
+pub(crate) fn parent_is_deleting(ty: &ResourceType, name: &str, parent: TargetName) -> Status {
+    let problem = Problem { path: PARENT.to_owned(), target: parent, why: Why::Deleting };
+    status(ty, name, &problem, std::slice::from_ref(&problem))
 }
 
 fn violation(problem: &Problem) -> PreconditionViolation {

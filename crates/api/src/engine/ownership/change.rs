@@ -11,7 +11,7 @@ use bowline_node::ownership::{self, Claim};
 use bowline_node::place::Places;
 use bowline_node::policy::{Policy, PolicyField};
 use bowline_node::{Call, DeploymentId, Holder, Part, Place};
-use bowline_store::{Condition, Write};
+use bowline_store::Condition;
 use bowline_wire::bowline::mixin::v1::method::RELEASE_OWNERSHIP;
 use bowline_wire::bowline::mixin::v1::{ReleaseOwnershipRequest, ReleaseOwnershipResponse};
 use bowline_wire::meta::kind::SERVICE as META_SERVICE;
@@ -20,8 +20,7 @@ use prost_reflect::DynamicMessage;
 
 use super::moves::{self, Move};
 use super::rows_of;
-use crate::engine::shape::Shape;
-use crate::engine::{Deployment, Engine, Route};
+use crate::engine::{Engine, Route};
 use crate::routing::Routing;
 
 /// How often a change starts over because somebody was at a higher epoch.
@@ -248,26 +247,6 @@ impl Engine {
             asked.extend(ids.filter(|id| &*id.service == service).map(|id| (id.clone(), true)));
         }
         asked
-    }
-
-    /// What a deletion leaves behind, so that a namesake made later takes over properly: the row of its part without
-    /// a region, with nobody as its owner.
-    pub(crate) async fn leave_behind(
-        &self,
-        deployment: &Deployment,
-        shape: &Shape,
-        name: &str,
-    ) -> Result<Option<(Condition, Write)>, Status> {
-        if !shape.leaves_behind() {
-            return Ok(None);
-        }
-        let holder = Holder { kind: shape.ty.kind.as_str().into(), name: name.into() };
-        let place = Place { holder: Some(holder), part: Part::Control };
-        let seen = rows_of(deployment)?.refresh(&place).await;
-        let seen = seen.map_err(|error| crate::engine::errors::store(&error))?;
-        let epoch = seen.as_ref().map_or(ownership::FIRST_EPOCH, |claim| claim.epoch) + 1;
-        let left = Claim { owner: Arc::default(), epoch };
-        Ok(Some((ownership::unchanged(&place, seen.as_ref()), ownership::put(&place, &left))))
     }
 }
 

@@ -79,11 +79,17 @@ impl Engine {
             Some(row) if !index::is_marked(&row) => return Err(errors::exists(ty, name)),
             _ => {}
         }
-        let found = backend.get(&alias_key(&route.resource, name)).await;
-        if found.map_err(|error| errors::store(&error))?.0.is_some() {
-            return Err(self.deletion_pending(&route.deployment, &route.resource, name).await);
+        self.check_not_deleting(route, name).await
+    }
+
+    /// # Errors
+    /// `DELETION_PENDING` while the name is kept taken.
+    async fn check_not_deleting(&self, route: &Route, name: &str) -> Result<(), Status> {
+        let found = route.deployment.backend.get(&alias_key(&route.resource, name)).await;
+        match found.map_err(|error| errors::store(&error))?.0 {
+            Some(_) => Err(self.deletion_pending(&route.deployment, &route.resource, name).await),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn try_create(self: &Arc<Self>, saved: &Saved<'_>, name: &str) -> Result<Ended, Status> {
@@ -117,6 +123,13 @@ impl Engine {
         if saved.is_dry() {
             self.check_free(route, name).await?;
             return Ok(Ended::Answered(answer));
+        }
+        if draft.policy.is_some() {
+            // The commit requires it anyway; before, others would be asked to give up what is not free.
+            if let Err(pending) = self.check_not_deleting(route, name).await {
+                let answered = self.answer_before(route, saved.idempotent.as_ref()).await?;
+                return answered.map(Ended::Answered).ok_or(pending);
+            }
         }
         let change = self.change_policy(route, name, None, draft.policy.as_ref()).await?;
         let key = shape.key(name);

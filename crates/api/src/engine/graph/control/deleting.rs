@@ -330,9 +330,7 @@ impl Engine {
         let (shape, name) = (self.shape_of(&deletion.target)?, &deletion.target.name);
         let guard = self.guard_of(deployment, shape, name, None).await?;
         let mut piece = Piece { guard, ..deletion.purge(deployment) };
-        if deletion.row.is_some()
-            && let Some((condition, write)) = self.leave_behind(deployment, shape, name).await?
-        {
+        if let Some((condition, write)) = self.leave_behind(deployment, shape, name).await? {
             piece.conditions.push(condition);
             piece.writes.push(write);
         }

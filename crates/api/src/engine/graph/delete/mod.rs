@@ -280,6 +280,7 @@ impl Engine {
         fresh: Epoch,
     ) -> Result<Doomed, Status> {
         let Identified { key, version, uid, whole, .. } = row;
+        let policy = self.kept_policy(deployment, shape, &key).await?;
         let left_behind = self.leave_behind(deployment, shape, &key.name).await?;
         let mark = whole.map(|row| self.mark(deployment, shape, &key, &row)).transpose()?;
         let name = name_of(&key);
@@ -297,6 +298,7 @@ impl Engine {
             has_more: false,
             answers: None,
             mark,
+            policy,
             left_behind,
         })
     }

@@ -1,13 +1,10 @@
 //! Names that are taken because their resource is being deleted: what that waits for.
 
-use std::sync::Arc;
-
 use bowline_base::Status;
-use bowline_graph::{Inbound, TargetName, deletion, inbound};
-use bowline_store::{Key, RowId, layout};
+use bowline_graph::TargetName;
 
-use crate::engine::graph::damaged;
 use crate::engine::graph::kept::{finalizers, is_referred_to, kept_row, row_keys};
+use crate::engine::graph::unfinished::Unfinished;
 use crate::engine::shape::Shape;
 use crate::engine::{Deployment, Engine, errors};
 
@@ -49,27 +46,15 @@ impl Engine {
         shape: &Shape,
         name: &str,
     ) -> Result<Option<Waiting>, Status> {
-        let table = layout::aliases(&shape.ty.version, &shape.ty.kind);
-        let alias = Key { table, name: name.into() };
-        let (alias, _) =
-            deployment.backend.get(&alias).await.map_err(|error| errors::store(&error))?;
-        let Some(RowId(uid)) = alias.map(|row| row.id) else { return Ok(None) };
-        // The rows are named by the kind that is stored, which may be called otherwise in this version.
-        let kinds = self.stored_kinds(&shape.ty.kind, &shape.ty.version);
-        let of =
-            |kind: &Arc<str>| [deletion::key(kind, RowId(uid)), inbound::key(kind, RowId(uid))];
-        let keys: Vec<_> = kinds.iter().flat_map(of).collect();
+        let target = TargetName::new(&*shape.ty.kind, &*shape.ty.version, name);
         let snapshot = deployment.backend.snapshot().await;
         let mut snapshot = snapshot.map_err(|error| errors::store(&error))?;
-        let rows = snapshot.batch_get(&keys).await.map_err(|error| errors::store(&error))?;
-        let mut rows = rows.into_iter().flatten();
-        let (Some(deletion), Some(inbound)) = (rows.next(), rows.next()) else { return Ok(None) };
-        let deletion = deletion::of_row(&deletion).map_err(|error| damaged(&error))?;
-        let inbound = Inbound::of_row(&inbound).map_err(|error| damaged(&error))?;
+        let found = self.unfinished(snapshot.as_mut(), &target).await?;
+        let Some(Unfinished { uid, deletion, inbound }) = found else { return Ok(None) };
         let names: Vec<TargetName> = deletion.names.iter().map(TargetName::from).collect();
         let keys = row_keys(deployment, &names);
         let rows = snapshot.batch_get(&keys).await.map_err(|error| errors::store(&error))?;
-        let finalizers = match kept_row(&keys, rows, RowId(uid)) {
+        let finalizers = match kept_row(&keys, rows, uid) {
             Some((key, row)) => finalizers(shape, &key.name, &row)?,
             None => Vec::new(),
         };

@@ -220,9 +220,12 @@ impl Owned {
 impl Owners for Owned {
     async fn owner(&self, _: &str, _: &Place) -> Result<Owner, Status> {
         match *self.0.lock().unwrap() {
-            Ok((region, epoch)) => {
-                Ok(Owner { region: region.into(), epoch, policy: Arc::default() })
-            }
+            Ok((region, epoch)) => Ok(Owner {
+                region: region.into(),
+                epoch,
+                policy: Arc::default(),
+                is_deleting: false,
+            }),
             Err(reason) => Err(Status::new(reason, "nobody knows")),
         }
     }
