@@ -1,8 +1,9 @@
 //! The reverse index: which resources of this deployment refer to a target, wherever the target is.
 //!
 //! Every resource brings an entry for each target that it refers to, in an index of its API version's namespace. The value
-//! is a digest of the target (its name may be longer than a value), the rule, and the target's uid: all that refer to one
-//! target lie together, those that block first.
+//! is a digest of the target (its name may be longer than a value), its uid, and the rule: all that refer to one resource
+//! by one name lie together, those that block first. A name alone does not say which resource is meant: where versions of a
+//! service are stored beside each other, another one may be called so in another of them.
 
 use std::sync::Arc;
 
@@ -88,40 +89,43 @@ pub fn active(uid: RowId) -> Value {
     Value::from(uid.0.to_be_bytes().to_vec())
 }
 
-/// All that refers to the target, in one namespace.
+/// All that refers to whatever has, or had, this name, in one namespace.
 pub fn range(namespace: &Arc<str>, target: &TargetName) -> IndexRange {
     IndexRange::prefix(index(namespace), Value::from(digest(target).to_vec()))
 }
 
-/// All that refers to the target by this rule.
-pub fn range_of(namespace: &Arc<str>, target: &TargetName, rule: Rule) -> IndexRange {
-    let mut prefix = digest(target).to_vec();
-    prefix.push(rule as u8);
-    IndexRange::prefix(index(namespace), Value::from(prefix))
+/// All that refers by this name to the resource with that uid.
+pub fn range_to(namespace: &Arc<str>, target: &TargetName, uid: RowId) -> IndexRange {
+    IndexRange::prefix(index(namespace), Value::from(prefix(target, uid)))
 }
 
-/// All that refers by this rule to the resource which had that name when it had that uid.
-pub fn range_to(namespace: &Arc<str>, target: &TargetName, rule: Rule, uid: RowId) -> IndexRange {
-    IndexRange::exactly(index(namespace), value_of(target, rule, uid))
+/// All that does so by this rule.
+pub fn range_by(namespace: &Arc<str>, target: &TargetName, uid: RowId, rule: Rule) -> IndexRange {
+    IndexRange::exactly(index(namespace), value_of(target, uid, rule))
 }
 
 /// Rule and uid of an entry.
 pub fn read(value: &Value) -> Option<(Rule, RowId)> {
     let bytes = value.as_bytes().get(DIGEST_BYTES..)?;
-    let (rule, uid) = bytes.split_first()?;
+    let (rule, uid) = bytes.split_last()?;
     let uid: [u8; 16] = uid.try_into().ok()?;
     Some((Rule::of_byte(*rule)?, RowId(u128::from_be_bytes(uid))))
 }
 
 fn value(held: &Held) -> Value {
-    value_of(&held.target, Rule::of(held.behaviour, held.is_sync), held.uid)
+    value_of(&held.target, held.uid, Rule::of(held.behaviour, held.is_sync))
 }
 
-fn value_of(target: &TargetName, rule: Rule, uid: RowId) -> Value {
-    let mut bytes = digest(target).to_vec();
+fn value_of(target: &TargetName, uid: RowId, rule: Rule) -> Value {
+    let mut bytes = prefix(target, uid);
     bytes.push(rule as u8);
-    bytes.extend_from_slice(&uid.0.to_be_bytes());
     Value::from(bytes)
+}
+
+fn prefix(target: &TargetName, uid: RowId) -> Vec<u8> {
+    let mut bytes = digest(target).to_vec();
+    bytes.extend_from_slice(&uid.0.to_be_bytes());
+    bytes
 }
 
 /// Nobody can choose names that share one: that would let a stranger's reference stand in the way of a deletion.
@@ -178,13 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn rules_have_ranges_of_their_own() {
+    fn resources_of_one_name_and_rules_have_ranges_of_their_own() {
         let namespace: Arc<str> = "v1".into();
         let cascade = held("projects/a", Behaviour::Cascade, false);
-        let by = |rule| range_of(&namespace, &cascade.target, rule).contains(&value(&cascade));
-        assert!(by(Rule::CascadeAsync));
-        assert!(!by(Rule::CascadeSync) && !by(Rule::Block));
-        let to = |uid| range_to(&namespace, &cascade.target, Rule::CascadeAsync, RowId(uid));
-        assert!(to(7).contains(&value(&cascade)) && !to(8).contains(&value(&cascade)));
+        let to = |uid| range_to(&namespace, &cascade.target, RowId(uid)).contains(&value(&cascade));
+        assert!(to(7) && !to(8));
+        let by = |rule| range_by(&namespace, &cascade.target, RowId(7), rule);
+        assert!(by(Rule::CascadeAsync).contains(&value(&cascade)));
+        assert!(!by(Rule::CascadeSync).contains(&value(&cascade)));
+        assert!(!by(Rule::Block).contains(&value(&cascade)));
     }
 }

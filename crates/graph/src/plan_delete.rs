@@ -270,12 +270,12 @@ impl Doomed {
 
     /// Where all lies that refers to it.
     pub fn ranges(&self, spaces: &[Arc<str>]) -> Vec<IndexRange> {
-        self.each_range(spaces, index::range)
+        self.each_range(spaces, |space, name| index::range_to(space, name, self.uid))
     }
 
     /// Where that lies which refers to it by this rule.
     pub fn ranges_of(&self, spaces: &[Arc<str>], rule: Rule) -> Vec<IndexRange> {
-        self.each_range(spaces, |space, name| index::range_of(space, name, rule))
+        self.each_range(spaces, |space, name| index::range_by(space, name, self.uid, rule))
     }
 
     fn each_range(

@@ -121,9 +121,10 @@ impl Question {
 
     /// Conditions that keep true what the answer denies.
     fn denied(&self, about: About, facts: &Facts, namespaces: &[Arc<str>]) -> Vec<Condition> {
+        let uid = self.uid;
         let range = |namespace: &Arc<str>, name: &TargetName| match (facts.holds_any, about) {
-            (false, _) => Some(index::range(namespace, name)),
-            (true, About::Blockers) => Some(index::range_of(namespace, name, Rule::Block)),
+            (false, _) => Some(index::range_to(namespace, name, uid)),
+            (true, About::Blockers) => Some(index::range_by(namespace, name, uid, Rule::Block)),
             (true, About::Referrers) => None,
         };
         let all = namespaces

@@ -68,7 +68,7 @@ impl Fleet {
         judge.watch(disks.values().cloned().collect());
         let network = Network::planted(world, planted);
         let names = judge.clone();
-        network.look_up(Arc::new(move |kind, name| names.uid(kind, name)));
+        network.look_up(Arc::new(move |version, kind, name| names.uid(version, kind, name)));
         Arc::new(Self {
             world: world.clone(),
             network,
@@ -243,17 +243,20 @@ impl Fleet {
 fn picture(regions: &[&str], control: &str) -> Picture {
     let known = regions.iter().map(|region| (*region).into()).collect();
     let mut picture = Picture { regions: known, is_whole: true, ..Picture::default() };
-    for (service, imports) in IMPORTS {
-        let version = |imported: &&str| (("v1".into(), (*imported).into()), "v1".into());
-        let policy = Policy::new(control, regions.iter().copied());
-        let info = ServiceInfo {
-            versions: vec!["v1".into()],
-            policy,
-            imports: imports.iter().map(|imported| (*imported).into()).collect(),
-            imported_versions: imports.iter().map(version).collect(),
+    for service in SERVICES {
+        let mut info = ServiceInfo {
+            policy: Policy::new(control, regions.iter().copied()),
             generation: 1,
             ..ServiceInfo::default()
         };
+        for (_, version, imports) in IMPORTS.iter().filter(|(of, ..)| *of == service) {
+            info.versions.push((*version).into());
+            for (imported, theirs) in *imports {
+                info.imports.insert((*imported).into());
+                let import = ((*version).into(), (*imported).into());
+                info.imported_versions.insert(import, (*theirs).into());
+            }
+        }
         picture.services.insert(service.into(), Arc::new(info));
         for region in regions {
             let info = DeploymentInfo {

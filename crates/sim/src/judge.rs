@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bowline_graph::deletion;
 use bowline_node::DeploymentId;
 use bowline_store::{Batch, Key, Row, RowId, Table, Write, layout};
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage};
@@ -132,8 +131,8 @@ impl Judge {
     }
 
     /// Which resource has this name now, wherever.
-    pub fn uid(&self, kind: &str, name: &str) -> Option<RowId> {
-        self.graph().uid(Kind::of(kind)?, name)
+    pub fn uid(&self, version: &str, kind: &str, name: &str) -> Option<RowId> {
+        self.graph().uid(Kind::of(version, kind)?, name)
     }
 
     /// Deployments that may refer to a resource, as its owner has noted them; and how many blockades it has.
@@ -167,8 +166,8 @@ impl Judge {
     pub fn check_disks<'a>(&self, disks: impl Iterator<Item = &'a Arc<Disk>>) {
         let mut found: BTreeMap<(Kind, String), BTreeSet<String>> = BTreeMap::new();
         for disk in disks {
-            for (table, (name, _)) in disk.rows(is_resources) {
-                let Some(kind) = Kind::of(&table.kind) else { continue };
+            for (table, (name, _)) in disk.rows(|table| kind_of(table).is_some()) {
+                let Some(kind) = kind_of(&table) else { continue };
                 found.entry((kind, name.to_string())).or_default().insert(region_of(disk));
             }
         }
@@ -207,10 +206,7 @@ impl Witness for Judge {
                 self.world.note(format!("{}: row {} says {}", disk.name(), key.name, said(row)));
                 self.blame(judged);
             }
-            let Some(kind) = Kind::of(&key.table.kind) else { continue };
-            if !is_resources(&key.table) {
-                continue;
-            }
+            let Some(kind) = kind_of(&key.table) else { continue };
             let now = self.world.now();
             let document = row.map(|row| decode(kind, row));
             let told = document.as_ref().map_or_else(|| "removed".to_owned(), |d| text(d, "value"));
@@ -350,9 +346,9 @@ fn claim_on(disk: &Disk, spot: &Spot) -> Option<(String, u64)> {
     disk.row(&key).as_ref().and_then(claim)
 }
 
-/// Deletions that are not finished lie in the log, too, and are no resources.
-fn is_resources(table: &Table) -> bool {
-    !table.is_internal() && &*table.namespace != deletion::NAMESPACE
+/// What lies in a table of resources: deletions that are not finished, and what is internal, are in no API version.
+fn kind_of(table: &Table) -> Option<Kind> {
+    Kind::of(&table.namespace, &table.kind)
 }
 
 fn service_of(disk: &Disk) -> String {

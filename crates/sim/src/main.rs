@@ -6,11 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use bowline_sim::Fault;
 use bowline_sim::judge::Counts;
-use bowline_sim::run::{Report, run};
+use bowline_sim::plan::{Part, Pins};
+use bowline_sim::run::{REGIONS, Report, run_pinned};
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// Runs real deployments in simulated worlds, each decided by its seed.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "x sim")]
 struct Args {
     /// How many seeds to run.
@@ -37,6 +39,44 @@ struct Args {
     /// Worlds at the same time.
     #[arg(long, default_value_t = 2)]
     jobs: u64,
+    #[command(flatten)]
+    pinned: Pinned,
+}
+
+/// What is fixed and not drawn; everything else stays as the seed draws it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "What is fixed in all worlds")]
+struct Pinned {
+    /// What there is not; several with commas. Types of version 1 and 2 are `v1` and `v2`.
+    #[arg(long, value_delimiter = ',', value_parser = parts())]
+    without: Vec<Part>,
+    /// How many regions there are, up to 4.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=REGIONS.len() as u64))]
+    regions: Option<u64>,
+    /// How many clients there are.
+    #[arg(long)]
+    clients: Option<usize>,
+    /// How many requests each client makes.
+    #[arg(long)]
+    requests: Option<usize>,
+    /// How many projects there are.
+    #[arg(long)]
+    projects: Option<u64>,
+    /// How many names of a type there are below one parent.
+    #[arg(long)]
+    names: Option<u64>,
+}
+
+fn parts() -> impl TypedValueParser<Value = Part> {
+    PossibleValuesParser::new(Part::names()).try_map(|name| name.parse::<Part>())
+}
+
+impl Args {
+    fn pins(&self) -> Pins {
+        let Pinned { without, regions, clients, requests, projects, names } = self.pinned.clone();
+        let regions = regions.and_then(|regions| usize::try_from(regions).ok());
+        Pins { without, regions, clients, requests, projects, names }
+    }
 }
 
 fn main() -> ExitCode {
@@ -55,7 +95,8 @@ const FOUND_WITHIN: u64 = 1_000;
 fn planted(args: &Args) -> ExitCode {
     let mut missed = Vec::new();
     for fault in Fault::ALL {
-        let one = Args { fault: Some(*fault), seeds: FOUND_WITHIN, keep_going: false, ..*args };
+        let one =
+            Args { fault: Some(*fault), seeds: FOUND_WITHIN, keep_going: false, ..args.clone() };
         let sum = run_all(&one);
         // Worlds run side by side: the first one that finds it counts.
         let found = sum.failed.iter().min_by_key(|report| report.seed);
@@ -74,7 +115,7 @@ fn planted(args: &Args) -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "this is a command")]
 fn one(seed: u64, args: &Args) -> ExitCode {
-    let report = run(seed, args.fault);
+    let report = run_pinned(seed, args.fault, &args.pins());
     print!("{}", report.tail(args.events));
     println!("{}", report.plan);
     println!("{}", summary(&report));
@@ -111,7 +152,7 @@ fn many(args: &Args) -> ExitCode {
         print!("{}", report.tail(args.events));
         println!("{}", summary(report));
         let fault = args.fault.map(|fault| format!(" --fault {fault}")).unwrap_or_default();
-        println!("again: ./x sim --seed {}{fault}\n", report.seed);
+        println!("again: ./x sim --seed {}{fault}{}\n", report.seed, args.pins());
     }
     let seeds = sum.seeds.max(1);
     println!(
@@ -139,7 +180,7 @@ fn run_all(args: &Args) -> Sum {
                     if seed >= end {
                         return;
                     }
-                    let report = run(seed, args.fault);
+                    let report = run_pinned(seed, args.fault, &args.pins());
                     if report.failure.is_some() && !args.keep_going {
                         // One is enough to look at.
                         next.store(end, Ordering::Relaxed);

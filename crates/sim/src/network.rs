@@ -111,8 +111,8 @@ struct State {
     lookup: Option<Lookup>,
 }
 
-/// Which resource has a name now, by kind and name: for planted faults.
-pub(crate) type Lookup = Arc<dyn Fn(&str, &str) -> Option<RowId> + Send + Sync>;
+/// Which resource has a name now, by version, kind and name: for planted faults.
+pub(crate) type Lookup = Arc<dyn Fn(&str, &str, &str) -> Option<RowId> + Send + Sync>;
 
 #[derive(Clone)]
 struct Place {

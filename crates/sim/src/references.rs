@@ -13,8 +13,8 @@ use crate::services::Kind;
 enum Form {
     One,
     Many,
-    /// `items`, each with a field `sensor`.
-    Items,
+    /// `items`, each with this field.
+    Items(&'static str),
 }
 
 /// A field with references.
@@ -60,12 +60,43 @@ const JOB: [Field; 6] = [
     one("cascade", Kind::Sensor, Behaviour::Cascade, false),
     Field {
         path: "items.sensor",
-        form: Form::Items,
+        form: Form::Items("sensor"),
         ..one("items", Kind::Sensor, Behaviour::Unset, false)
     },
     one("plan", Kind::Plan, Behaviour::Unset, false),
     one("model", Kind::Model, Behaviour::Block, false),
     one("after", Kind::Job, Behaviour::Cascade, true),
+];
+
+const PROBE: [Field; 7] = [
+    one("blocked", Kind::Probe, Behaviour::Block, true),
+    one("cascade", Kind::Probe, Behaviour::Cascade, false),
+    Field { form: Form::Many, ..one("unset", Kind::Probe, Behaviour::Unset, false) },
+    one("cascade_now", Kind::Probe, Behaviour::Cascade, true),
+    one("unset_now", Kind::Probe, Behaviour::Unset, true),
+    one("model", Kind::NewModel, Behaviour::Block, true),
+    one("plan", Kind::NewPlan, Behaviour::Cascade, false),
+];
+const NEW_PLAN: [Field; 3] = [
+    one("model", Kind::NewModel, Behaviour::Unset, true),
+    one("probe", Kind::Probe, Behaviour::Block, true),
+    one("next", Kind::NewPlan, Behaviour::Cascade, true),
+];
+const NEW_MODEL: [Field; 2] = [
+    one("base", Kind::NewModel, Behaviour::Cascade, false),
+    one("near", Kind::NewModel, Behaviour::Unset, true),
+];
+const NEW_JOB: [Field; 6] = [
+    one("probe", Kind::Probe, Behaviour::Block, false),
+    one("cascade", Kind::Probe, Behaviour::Cascade, false),
+    Field {
+        path: "items.probe",
+        form: Form::Items("probe"),
+        ..one("items", Kind::Probe, Behaviour::Unset, false)
+    },
+    one("plan", Kind::NewPlan, Behaviour::Unset, false),
+    one("model", Kind::NewModel, Behaviour::Block, false),
+    one("after", Kind::NewJob, Behaviour::Cascade, true),
 ];
 
 /// The fields of a kind that hold references.
@@ -76,6 +107,10 @@ pub fn fields(kind: Kind) -> &'static [Field] {
         Kind::Plan => &PLAN,
         Kind::Model => &MODEL,
         Kind::Job => &JOB,
+        Kind::Probe => &PROBE,
+        Kind::NewPlan => &NEW_PLAN,
+        Kind::NewModel => &NEW_MODEL,
+        Kind::NewJob => &NEW_JOB,
     }
 }
 
@@ -110,10 +145,10 @@ impl Field {
         let names: Vec<String> = match self.form {
             Form::One => vec![text(&value)],
             Form::Many => value.as_list().unwrap_or_default().iter().map(text).collect(),
-            Form::Items => {
+            Form::Items(field) => {
                 let items = value.as_list().unwrap_or_default().iter();
-                let items = items.filter_map(|item| item.as_message()?.get_field_by_name("sensor"));
-                items.map(|sensor| text(&sensor)).collect()
+                let items = items.filter_map(|item| item.as_message()?.get_field_by_name(field));
+                items.map(|name| text(&name)).collect()
             }
         };
         names.into_iter().filter(|name| !name.is_empty()).collect()
@@ -125,13 +160,13 @@ impl Field {
         let value = match self.form {
             Form::One => names.first().map_or_else(|| Value::String(String::new()), text),
             Form::Many => Value::List(names.iter().map(text).collect()),
-            Form::Items => {
-                let field = document.descriptor().get_field_by_name(self.name);
-                let kind = field.map(|field| field.kind());
+            Form::Items(field) => {
+                let items = document.descriptor().get_field_by_name(self.name);
+                let kind = items.map(|items| items.kind());
                 let item = kind.as_ref().and_then(|kind| kind.as_message()).cloned();
                 let items = names.iter().filter_map(|name| {
                     let mut item = DynamicMessage::new(item.clone()?);
-                    item.set_field_by_name("sensor", text(name));
+                    item.set_field_by_name(field, text(name));
                     Some(Value::Message(item))
                 });
                 Value::List(items.collect())
@@ -154,23 +189,13 @@ mod tests {
     fn both_readings_of_a_document_are_the_same() {
         let registry = registry();
         for kind in Kind::ALL {
-            let ty = &registry.types[&kind.full()][0];
-            let name = match kind {
-                Kind::Project => "projects/p",
-                Kind::Sensor => "projects/p/regions/east/sensors/s",
-                Kind::Plan => "projects/p/plans/x",
-                Kind::Model => "models/m",
-                Kind::Job => "projects/p/regions/east/jobs/j",
-            };
+            let types = &registry.types[&kind.full()];
+            let ty = types.iter().find(|ty| ty.version == kind.version()).unwrap();
+            let name = &kind.name("projects/p", "east", "x");
             let mut document = kind.resource(&registry, name, "v");
             for field in fields(kind) {
-                let target = match field.target {
-                    Kind::Sensor => "projects/q/regions/west/sensors/t",
-                    Kind::Plan => "projects/q/plans/t",
-                    Kind::Job => "projects/q/regions/west/jobs/t",
-                    _ => "models/t",
-                };
-                field.write(&mut document, &[target.to_owned()]);
+                let target = field.target.name("projects/q", "west", "t");
+                field.write(&mut document, std::slice::from_ref(&target));
                 assert_eq!(field.read(&document), [target]);
             }
             let said = said(kind, name, &document);
@@ -179,7 +204,7 @@ mod tests {
             let read: BTreeSet<Said> = read
                 .into_iter()
                 .map(|entry| {
-                    let target = Kind::of(&entry.target.kind).unwrap();
+                    let target = Kind::of(&entry.target.version, &entry.target.kind).unwrap();
                     let name = entry.target.name.to_string();
                     (entry.path, target, name, entry.behaviour, entry.is_sync)
                 })

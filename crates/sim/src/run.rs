@@ -1,5 +1,6 @@
 //! One run of a seed: chaos, then quiet, then everything must be well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +12,16 @@ use crate::fleet::Fleet;
 use crate::fleet::client::{Client, Wish};
 use crate::judge::{Counts, Policy};
 use crate::network::NetworkFaults;
-use crate::plan::{Plan, Trouble};
+use crate::plan::{Pins, Plan, Trouble};
 use crate::planted::Fault;
 use crate::references::parent;
 use crate::services::Kind;
 use crate::trace::Trace;
-use crate::workload::{PROJECTS, Workload};
+use crate::workload::Workload;
 use crate::world::{Ended, ProcessId, World};
 
-/// The regions of the fleet of a random run.
-const REGIONS: [&str; 3] = ["east", "north", "west"];
+/// The regions of the fleets of random runs, which have the first of them.
+pub const REGIONS: [&str; 4] = ["east", "north", "west", "south"];
 /// What a world gets to calm down once nothing goes wrong any more.
 const CALM: Duration = Duration::from_secs(60);
 /// Within this time everything must be possible in a calm world.
@@ -67,9 +68,15 @@ impl Report {
 
 /// Runs one seed to its end, with a fault planted or not.
 pub fn run(seed: u64, planted: Option<Fault>) -> Report {
+    run_pinned(seed, planted, &Pins::default())
+}
+
+/// The same, with something of it fixed.
+pub fn run_pinned(seed: u64, planted: Option<Fault>, pins: &Pins) -> Report {
     let world = World::new(seed);
-    let plan = Plan::draw(&world);
-    let fleet = Fleet::planted(&world, &REGIONS, planted);
+    let plan = Plan::draw(&world, pins);
+    let regions = &REGIONS[..plan.regions.clamp(1, REGIONS.len())];
+    let fleet = Fleet::planted(&world, regions, planted);
     let ended = world.run(whole(fleet.clone(), plan.clone()));
     let report = Report {
         seed,
@@ -88,7 +95,7 @@ pub fn run(seed: u64, planted: Option<Fault>) -> Report {
 }
 
 async fn whole(fleet: Arc<Fleet>, plan: Plan) {
-    let workload = Workload::new(fleet.clone(), plan.clone());
+    let workload = Workload::new(fleet.clone(), &plan);
     fleet.start_all();
     workload.prepare().await;
     fleet.network.set_faults(plan.network);
@@ -96,13 +103,13 @@ async fn whole(fleet: Arc<Fleet>, plan: Plan) {
     let (stop, stopped) = oneshot::channel::<()>();
     let troubles = troubles(fleet.clone(), plan.clone(), stopped);
     fleet.world.spawn(ProcessId::OUTSIDE, "troubles", Box::pin(troubles));
-    let clients = (0..plan.clients).map(|_| workload.clone().run());
+    let clients = (0..plan.usage.clients).map(|_| workload.clone().run());
     join_all(clients).await;
     drop(stop);
     calm(&fleet).await;
     // What nobody owns is finished by nobody.
-    for n in 0..PROJECTS {
-        settle(&fleet, &workload, &format!("projects/p{n}")).await;
+    for project in workload.projects() {
+        settle(&fleet, &workload, &project).await;
     }
     all_is_done(&fleet).await;
     all_is_well(&fleet, &workload).await;
@@ -210,11 +217,12 @@ async fn all_is_well(fleet: &Arc<Fleet>, workload: &Arc<Workload>) {
     fleet.judge.check_disks(fleet.disks());
     for region in fleet.regions() {
         let client = Client { fleet: fleet.clone(), region: region.clone(), deadline: PATIENCE };
-        for kind in Kind::ALL {
-            check_lists(fleet, &client, kind).await;
+        check_lists(fleet, &client, workload, Kind::Project).await;
+        for kind in workload.kinds() {
+            check_lists(fleet, &client, workload, kind).await;
         }
-        for n in 0..PROJECTS {
-            check_writes(fleet, &client, workload, &format!("projects/p{n}")).await;
+        for project in workload.projects() {
+            check_writes(fleet, &client, workload, &project).await;
         }
     }
     fleet.judge.check_disks(fleet.disks());
@@ -238,15 +246,9 @@ fn policy(fleet: &Fleet, project: &str) -> Option<Policy> {
     fleet.judge.policy(project).filter(|_| is_there)
 }
 
-async fn check_lists(fleet: &Fleet, client: &Client, kind: Kind) {
-    let parents: Vec<String> = match kind {
-        Kind::Project | Kind::Model => vec![String::new()],
-        Kind::Plan => (0..PROJECTS).map(|n| format!("projects/p{n}")).collect(),
-        Kind::Sensor | Kind::Job => {
-            (0..PROJECTS).map(|n| format!("projects/p{n}/regions/-")).collect()
-        }
-    };
-    let mut found = std::collections::BTreeMap::new();
+async fn check_lists(fleet: &Fleet, client: &Client, workload: &Workload, kind: Kind) {
+    let parents: BTreeSet<String> = workload.projects().map(|p| kind.parent(&p)).collect();
+    let mut found = BTreeMap::new();
     for parent in parents {
         match client.list(kind, &parent, 2).await {
             Ok(listed) if listed.unreachable.is_empty() => found.extend(listed.items),
@@ -275,10 +277,11 @@ async fn check_lists(fleet: &Fleet, client: &Client, kind: Kind) {
 async fn check_writes(fleet: &Fleet, client: &Client, workload: &Workload, project: &str) {
     let Some(policy) = policy(fleet, project) else { return };
     let number = workload.wish().value;
-    let mut names = vec![(Kind::Plan, format!("{project}/plans/{number}"))];
-    for region in &policy.enabled {
-        names.push((Kind::Sensor, format!("{project}/regions/{region}/sensors/{number}")));
-        names.push((Kind::Job, format!("{project}/regions/{region}/jobs/{number}")));
+    let id = number.to_string();
+    let mut names = BTreeSet::new();
+    for kind in workload.kinds().filter(|kind| !kind.parent(project).is_empty()) {
+        // The same name many times, where there is no region in it.
+        names.extend(policy.enabled.iter().map(|region| (kind, kind.name(project, region, &id))));
     }
     for (kind, name) in names {
         if let Err(status) = client.create(kind, &name, &workload.wish()).await {

@@ -10,58 +10,59 @@ use bowline_base::{Reason, Status};
 use crate::fleet::Fleet;
 use crate::fleet::client::{Client, Wish};
 use crate::judge::{Policy, Wanted};
-use crate::plan::Plan;
+use crate::plan::{Plan, Usage, Verb};
 use crate::references::fields;
 use crate::services::Kind;
 
-/// Projects, and names of a kind below one: few, so that writers meet.
-pub(crate) const PROJECTS: u64 = 3;
-const NAMES: u64 = 3;
-/// How many resources there are at most when trouble begins.
-const FIRST_MAX: usize = 40;
 /// How many names a field that is a list is given at most.
 const LIST_MAX: usize = 3;
+/// How often a name is looked for that is not taken, for a create.
+const LOOKS: usize = 3;
 /// How often one write is asked for, the first time included.
 const ATTEMPTS_MAX: usize = 3;
 
 /// All that clients of a run share.
 pub(crate) struct Workload {
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) plan: Plan,
+    usage: Usage,
     writes: AtomicU64,
 }
 
 impl Workload {
-    pub(crate) fn new(fleet: Arc<Fleet>, plan: Plan) -> Arc<Self> {
-        Arc::new(Self { fleet, plan, writes: AtomicU64::new(0) })
+    pub(crate) fn new(fleet: Arc<Fleet>, plan: &Plan) -> Arc<Self> {
+        Arc::new(Self { fleet, usage: plan.usage.clone(), writes: AtomicU64::new(0) })
+    }
+
+    /// The names of all projects.
+    pub(crate) fn projects(&self) -> impl Iterator<Item = String> + use<> {
+        (0..self.usage.projects).map(|n| format!("projects/p{n}"))
+    }
+
+    /// The types that are written, but for projects.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.usage.kinds.iter().map(|(kind, _)| *kind)
     }
 
     /// Makes the projects, each with a policy of its own.
     pub(crate) async fn prepare(&self) {
-        for n in 0..PROJECTS {
+        for project in self.projects() {
             let wish = Wish { policy: Some(self.policy()), ..self.wish() };
-            let made = self.client().create(Kind::Project, &format!("projects/p{n}"), &wish).await;
+            let made = self.client().create(Kind::Project, &project, &wish).await;
             if let Err(status) = made {
                 let why = format!("{}: {}", status.reason.name(), status.message);
                 self.fleet.world.fail(format!("a project cannot be made in a quiet world: {why}"));
             }
         }
-        for _ in 0..self.fleet.world.random(|r| r.usize(0..=FIRST_MAX)) {
-            let kind = self.kind();
-            self.write(kind, &self.name(kind), Verb::Create).await;
+        for _ in 0..self.usage.first_max {
+            let kind = self.usage.kind(&self.fleet.world);
+            self.write(kind, &self.free_name(kind), Verb::Create).await;
         }
-    }
-
-    /// Those more often that refer to more.
-    fn kind(&self) -> Kind {
-        let kinds = [Kind::Sensor, Kind::Plan, Kind::Sensor, Kind::Model, Kind::Job, Kind::Job];
-        kinds[self.fleet.world.random(|r| r.usize(0..kinds.len()))]
     }
 
     /// One client's life.
     pub(crate) async fn run(self: Arc<Self>) {
-        for _ in 0..self.plan.requests {
-            let think = self.fleet.world.between(Duration::ZERO, self.plan.think_max);
+        for _ in 0..self.usage.requests {
+            let think = self.fleet.world.between(Duration::ZERO, self.usage.think_max);
             self.fleet.world.sleep(think).await;
             self.one_request().await;
         }
@@ -70,25 +71,25 @@ impl Workload {
     async fn one_request(&self) {
         let world = &self.fleet.world;
         let client = self.client();
-        if world.chance(self.plan.policy_changes) {
+        if world.chance(self.usage.policy_changes) {
             let wish = Wish { policy: Some(self.policy()), ..self.wish() };
             // Refused or unanswered: both are fine, the judge has looked at it.
             let _ = client.update(Kind::Project, &self.project(), &wish).await;
             return;
         }
-        if world.chance(self.plan.project_deletions) {
+        if world.chance(self.usage.project_deletions) {
             self.delete_or_make_project().await;
             return;
         }
-        let kind = self.kind();
-        match world.random(|r| r.u32(0..100)) {
-            0..35 => self.write(kind, &self.name(kind), Verb::Create).await,
-            35..60 => self.write(kind, &self.target(kind), Verb::Update).await,
-            60..82 => self.write(kind, &self.target(kind), Verb::Delete).await,
-            82..95 => drop(client.get(kind, &self.target(kind)).await),
-            _ => drop(
-                client.list(kind, &self.parent(kind), 1 + i32::from(world.chance(0.5)) * 50).await,
-            ),
+        let kind = self.usage.kind(world);
+        match self.usage.verb(world) {
+            Verb::Create => self.write(kind, &self.free_name(kind), Verb::Create).await,
+            Verb::Get => drop(client.get(kind, &self.target(kind)).await),
+            Verb::List => {
+                let page_size = 1 + i32::from(world.chance(0.5)) * 50;
+                drop(client.list(kind, &kind.parent(&self.project()), page_size).await);
+            }
+            verb => self.write(kind, &self.target(kind), verb).await,
         }
     }
 
@@ -106,16 +107,29 @@ impl Workload {
     fn references(&self, kind: Kind) -> Wanted {
         let world = &self.fleet.world;
         let mut wanted = Wanted::new();
-        for field in fields(kind) {
-            if !world.chance(self.plan.references / 2.0) {
+        for field in fields(kind).iter().filter(|field| self.usage.uses(kind, field)) {
+            if !world.chance(self.usage.references) {
                 continue;
             }
             let longest = if field.is_list() { LIST_MAX } else { 1 };
             let count = world.random(|r| r.usize(0..=longest));
-            let names = (0..count).map(|_| self.target(field.target)).collect();
+            let names = (0..count).map(|_| self.referred(kind, field.target)).collect();
             wanted.push((field.name, names));
         }
         wanted
+    }
+
+    /// The name of something that is there, in the version of the type that refers to it or stored in another one; sometimes
+    /// any. Within a service rather the former: what is stored here in another version is not found by saves here.
+    fn referred(&self, by: Kind, kind: Kind) -> String {
+        let translated = if by.service() == kind.service() { 0.15 } else { 0.5 };
+        let other = kind.counterpart("").map(|(other, _)| other);
+        let stored = other.filter(|other| {
+            let is_chosen = self.usage.writes(*other) && self.fleet.world.chance(translated);
+            is_chosen || !self.usage.writes(kind)
+        });
+        let name = stored.and_then(|other| other.counterpart(&self.target(other)));
+        name.map_or_else(|| self.target(kind), |(_, name)| name)
     }
 
     /// The name of something that is there; sometimes any.
@@ -135,12 +149,12 @@ impl Workload {
             let answer = match verb {
                 Verb::Create => client.create(kind, name, &wish).await.map(drop),
                 Verb::Update => client.update(kind, name, &wish).await.map(drop),
-                Verb::Delete => client.delete(kind, name, &wish).await,
+                _ => client.delete(kind, name, &wish).await,
             };
             let goes_on = !wish.request_id.is_empty()
                 && verb != Verb::Update
                 && answer.is_err_and(|status| says_nothing(&status))
-                && self.fleet.world.chance(self.plan.retries);
+                && self.fleet.world.chance(self.usage.retries);
             if !goes_on {
                 return;
             }
@@ -155,11 +169,11 @@ impl Workload {
         Client { fleet: self.fleet.clone(), region, deadline }
     }
 
-    /// A value that no other write has; an id in half of the cases.
+    /// A value that no other write has; sometimes an id.
     pub(crate) fn wish(&self) -> Wish {
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
-        let request_id =
-            if self.fleet.world.chance(0.5) { format!("request-{number}") } else { String::new() };
+        let has_id = self.fleet.world.chance(self.usage.request_ids);
+        let request_id = if has_id { format!("request-{number}") } else { String::new() };
         Wish { value: format!("write-{number}"), request_id, ..Wish::default() }
     }
 
@@ -175,13 +189,26 @@ impl Workload {
     }
 
     fn project(&self) -> String {
-        format!("projects/p{}", self.fleet.world.random(|r| r.u64(0..PROJECTS)))
+        format!("projects/p{}", self.fleet.world.random(|r| r.u64(0..self.usage.projects.max(1))))
+    }
+
+    /// A name that mostly no resource has now.
+    fn free_name(&self, kind: Kind) -> String {
+        let there = self.fleet.judge.present(kind);
+        let mut name = self.name(kind);
+        for _ in 1..LOOKS {
+            if !there.contains_key(&name) {
+                break;
+            }
+            name = self.name(kind);
+        }
+        name
     }
 
     /// A name that a resource may have; mostly one in a region in which its project allows it.
     fn name(&self, kind: Kind) -> String {
         let world = &self.fleet.world;
-        let id = world.random(|r| r.u64(0..NAMES));
+        let id = world.random(|r| r.u64(0..self.usage.names.max(1)));
         let project = self.project();
         let allowed = self.fleet.judge.policy(&project).map(|policy| policy.enabled);
         let allowed: Vec<String> = allowed.into_iter().flatten().collect();
@@ -190,29 +217,8 @@ impl Workload {
             false => &allowed,
         };
         let region = &regions[world.random(|r| r.usize(0..regions.len()))];
-        match kind {
-            Kind::Project => project,
-            Kind::Sensor => format!("{project}/regions/{region}/sensors/s{id}"),
-            Kind::Job => format!("{project}/regions/{region}/jobs/j{id}"),
-            Kind::Plan => format!("{project}/plans/x{id}"),
-            Kind::Model => format!("models/m{id}"),
-        }
+        kind.name(&project, region, &format!("n{id}"))
     }
-
-    fn parent(&self, kind: Kind) -> String {
-        match kind {
-            Kind::Project | Kind::Model => String::new(),
-            Kind::Sensor | Kind::Job => format!("{}/regions/-", self.project()),
-            Kind::Plan => self.project(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Create,
-    Update,
-    Delete,
 }
 
 fn says_nothing(status: &Status) -> bool {

@@ -17,7 +17,7 @@ use crate::index::Rule;
 use crate::{TargetName, deletion};
 
 /// Length of a prefix in the reverse index that is about a target, by whatever rule.
-const TARGET_BYTES: usize = 16;
+const TARGET_BYTES: usize = 32;
 
 /// A commit that deletes.
 #[derive(Debug, Default)]

@@ -80,8 +80,9 @@ fn what_holds_something_that_does_not_block_denies_only_what_blocks() {
     let Condition::NoRowInRange { range: Range::Index(blocking) } = &blocking.conditions[0] else {
         panic!()
     };
-    assert_eq!(*whole, index::range(&"v1".into(), &names()[0]));
-    assert_eq!(*blocking, index::range_of(&"v1".into(), &names()[0], Rule::Block));
+    assert_eq!(*whole, index::range_to(&"v1".into(), &names()[0], RowId(7)));
+    let by = index::range_by(&"v1".into(), &names()[0], RowId(7), Rule::Block);
+    assert_eq!(*blocking, by);
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Graph {
         if kind.starts_with("~inbound/") {
             return self.take_inbound(deployment, key, row, changes);
         }
-        match (kind, Kind::of(kind)) {
+        match (kind, Kind::of(namespace, kind)) {
             ("~fence", _) => self.take_fence(deployment, key, row, changes),
             ("~task", _) => {
                 let at = (deployment.clone(), key.name.clone());
@@ -244,9 +244,7 @@ impl Graph {
                 changes.notes.push(format!("task {} {}", key.name, put_or_removed(row)));
                 Ok(())
             }
-            (_, Some(kind)) if !key.table.is_internal() => {
-                self.take_resource(deployment, kind, &key.name, row, changes)
-            }
+            (_, Some(kind)) => self.take_resource(deployment, kind, &key.name, row, changes),
             _ => Ok(()),
         }
     }

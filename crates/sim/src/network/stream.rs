@@ -105,7 +105,9 @@ fn spoil(trip: &Trip, so_far: &mut (bool, bool), message: Bytes) -> Bytes {
     };
     let tells = tells(path, &message);
     let stream = StreamSoFar { path, request, told: so_far.0, current: so_far.1 };
-    let lookup = |kind: &str, name: &str| lookup.as_ref().and_then(|find| find(kind, name));
+    let lookup = |version: &str, kind: &str, name: &str| {
+        lookup.as_ref().and_then(|find| find(version, kind, name))
+    };
     let strikes = |probability| trip.network.world.chance(probability);
     let message = fault.spoil_message(&mut memory, &stream, message, &lookup, &strikes);
     trip.network.state().memory = memory;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline_graph::inbound::{EPOCH, GRANTS};
-use bowline_graph::{Epoch, Inbound, deletion, index};
+use bowline_graph::{Epoch, Inbound, index};
 use bowline_store::{Batch, Condition, Key, Row, RowId, Table, Write};
 use bowline_wire::bowline::mixin::v1 as wire;
 use bowline_wire::bowline::mixin::v1::method;
@@ -32,9 +32,7 @@ fn is_inbound(table: &Table) -> bool {
 }
 
 fn is_resource(table: &Table) -> bool {
-    !table.is_internal()
-        && &*table.namespace != deletion::NAMESPACE
-        && Kind::of(&table.kind).is_some()
+    Kind::of(&table.namespace, &table.kind).is_some()
 }
 
 fn puts_resource(batch: &Batch) -> bool {
@@ -197,7 +195,7 @@ impl Fault {
         memory: &mut Memory,
         stream: &StreamSoFar<'_>,
         message: Bytes,
-        lookup: &dyn Fn(&str, &str) -> Option<RowId>,
+        lookup: &dyn Fn(&str, &str, &str) -> Option<RowId>,
         strikes: &dyn Fn(f64) -> bool,
     ) -> Bytes {
         if stream.path != method::WATCH_IMPORTED_SERVICE_DELETIONS {
@@ -252,12 +250,13 @@ fn hide(answer: &Bytes) -> Option<Bytes> {
 fn tell_again(
     memory: &mut Memory,
     told: &mut wire::WatchDeletionsResponse,
-    lookup: &dyn Fn(&str, &str) -> Option<RowId>,
+    lookup: &dyn Fn(&str, &str, &str) -> Option<RowId>,
     strikes: &dyn Fn(f64) -> bool,
 ) {
     let mut again = Vec::new();
     for old in memory.deletions.values() {
-        let namesake = old.names.first().and_then(|name| lookup(&name.kind, &name.name));
+        let namesake =
+            old.names.first().and_then(|name| lookup(&name.version, &name.kind, &name.name));
         if let Some(uid) = namesake.filter(|_| strikes(AGAIN)) {
             let uid = uid.0.to_be_bytes().to_vec();
             again.push(wire::Deletion { uid, ..old.clone() });
@@ -280,8 +279,8 @@ fn unkeep_unsets(
 ) {
     for write in &mut batch.writes {
         let Write::Put { key, row, .. } = write else { continue };
-        let Some(before) = read(key).filter(|_| is_resource(&key.table)) else { continue };
-        let Some(kind) = Kind::of(&key.table.kind) else { continue };
+        let Some(kind) = Kind::of(&key.table.namespace, &key.table.kind) else { continue };
+        let Some(before) = read(key) else { continue };
         let value = |row: &Row| crate::judge::value_of(kind, row);
         let is_by_rule = value(&before) == value(row) && before.aside != row.aside;
         if is_by_rule && strikes(SOMETIMES) {

@@ -35,15 +35,16 @@ pub(crate) fn finalizers(shape: &Shape, name: &str, row: &Row) -> Result<Vec<Str
     Ok(document.meta().finalizers)
 }
 
-/// Whether anything here refers to any of the names, whatever uid it means: the condition of a purge is the same.
+/// Whether anything here refers to the resource, by any of its names: the condition of a purge is the same.
 pub(crate) async fn is_referred_to(
     deployment: &Deployment,
     names: &[TargetName],
+    uid: RowId,
     snapshot: &mut dyn Snapshot,
 ) -> Result<bool, StoreError> {
     for space in deployment.namespaces() {
         for name in names {
-            let range = index::range(&space, name);
+            let range = index::range_to(&space, name, uid);
             if !snapshot.scan_index(&range, None, 1, false).await?.is_empty() {
                 return Ok(true);
             }

@@ -194,8 +194,8 @@ async fn facts(
     let mut tally = Tally::default();
     for namespace in namespaces {
         for name in &question.names {
-            let blocking = index::range_of(namespace, name, Rule::Block);
-            let whole = index::range(namespace, name);
+            let blocking = index::range_by(namespace, name, question.uid, Rule::Block);
+            let whole = index::range_to(namespace, name, question.uid);
             let (asked, other) = match about {
                 About::Blockers => (&blocking, &whole),
                 About::Referrers => (&whole, &blocking),

@@ -161,7 +161,7 @@ async fn left(
     let mut left = Left::Nothing;
     for space in deployment.namespaces() {
         for rule in Rule::ALL {
-            let range = index::range_to(&space, target, rule, uid);
+            let range = index::range_by(&space, target, uid, rule);
             if has_any(snapshot, &range).await? {
                 if rule == Rule::Block {
                     return Ok(Left::Blocking);

@@ -54,6 +54,24 @@ impl Engine {
         Ok(names)
     }
 
+    /// These names of one resource, and every version of its service that they do not mention with an empty one: those who
+    /// are asked about it refuse to answer unless their own version is mentioned.
+    pub(crate) fn in_every_version(
+        &self,
+        mut names: Vec<wire::VersionedName>,
+    ) -> Vec<wire::VersionedName> {
+        let Some(first) = names.first().map(TargetName::from) else { return names };
+        let service = self.registry.service(first.service());
+        let versions = service.into_iter().flat_map(|service| &service.versions);
+        for version in versions.map(|version| &version.version) {
+            if names.iter().all(|name| name.version != *version) {
+                let (version, kind) = (version.clone(), first.kind.to_string());
+                names.push(wire::VersionedName { version, kind, name: String::new() });
+            }
+        }
+        names
+    }
+
     /// What a name may be stored as: itself first, then its names in the versions that are connected with its own.
     ///
     /// # Errors

@@ -9,6 +9,10 @@ pub struct Counts {
     /// References that began, to targets of the same deployment and of others.
     pub local: u64,
     pub foreign: u64,
+    /// Of these, by names of another version than the target is stored in.
+    pub translated: u64,
+    /// Resources that were made while another one has the name that is theirs in another version.
+    pub namesakes: u64,
     /// Deletions that were done at once, and such that left something to wait for.
     pub at_once: u64,
     pub pending: u64,
@@ -24,6 +28,8 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.local += other.local;
         self.foreign += other.foreign;
+        self.translated += other.translated;
+        self.namesakes += other.namesakes;
         self.at_once += other.at_once;
         self.pending += other.pending;
         self.cascaded += other.cascaded;
@@ -35,8 +41,13 @@ impl AddAssign for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { local, foreign, at_once, pending, cascaded, unset, fences, inbound } = self;
-        write!(f, "{local} local and {foreign} foreign references began; ")?;
+        let Self { local, foreign, translated, namesakes, at_once, pending, .. } = self;
+        let Self { cascaded, unset, fences, inbound, .. } = self;
+        write!(
+            f,
+            "{local} local and {foreign} foreign references began, {translated} by names of "
+        )?;
+        write!(f, "another version; {namesakes} resources were made beside a namesake; ")?;
         write!(f, "{at_once} deletions were done at once, {pending} left something to wait for; ")?;
         write!(f, "{cascaded} resources and {unset} fields went by rule; ")?;
         write!(f, "{fences} fences, {inbound} changes of inbound parts")

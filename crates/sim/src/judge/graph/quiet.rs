@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bowline_graph::{Behaviour, Held};
-use bowline_store::RowId;
+use bowline_store::{Key, RowId, layout};
 
 use super::{Graph, Pending, Place};
 
@@ -46,12 +46,26 @@ impl Graph {
         (!stands).then_some(told)
     }
 
-    /// Whether something blocks the deletion of a resource, or of what is to be deleted in the same commit.
+    /// Whether something blocks the deletion of a resource, or of what is to be deleted in the same commit; or the deletion
+    /// of a namesake in another version has taken its name and is not finished.
     fn is_held_up(&self, place: &Place) -> bool {
         let together = self.together(place);
+        if together.iter().any(|place| self.is_name_taken(place)) {
+            return true;
+        }
         let uids = together.iter().filter_map(|place| self.resources.get(place)).map(|r| r.uid);
         uids.flat_map(|uid| self.referrers_of(uid)).any(|(referrer, held)| {
             held.behaviour == Behaviour::Block && !together.contains(referrer)
+        })
+    }
+
+    fn is_name_taken(&self, place: &Place) -> bool {
+        let own = (place.kind, place.name.to_string());
+        let mut names = place.kind.counterpart(&place.name).into_iter().chain([own]);
+        names.any(|(kind, name)| {
+            let table = layout::aliases(kind.version(), &kind.full());
+            let key = Key { table, name: name.as_str().into() };
+            self.aliases.contains_key(&(place.deployment.clone(), key))
         })
     }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_graph::index::{active, range};
-use bowline_graph::{Behaviour, Held, Inbound};
-use bowline_store::RowId;
+use bowline_graph::index::{Rule, active, range_by};
+use bowline_graph::{Behaviour, Held, Inbound, TargetName};
+use bowline_store::{Key, RowId, layout};
 
-use super::{Changes, Graph, Place, Resource};
+use super::{Changes, Graph, Pending, Place, Resource};
 use crate::references::{Said, fields};
 use crate::services::Kind;
 
@@ -71,6 +71,9 @@ impl Graph {
                 ));
             }
         }
+        if let Some(pending) = self.deletions.get(&uid) {
+            self.is_told_in_all_versions(place, uid, pending)?;
+        }
         if let Some((_, inbound)) = self.inbound.get(&uid)
             && (!is_pending || !inbound.is_deleting)
         {
@@ -84,6 +87,30 @@ impl Graph {
                 "{place} is deleted, which nobody asked for and no rule says; it held {:?}",
                 before.held
             ));
+        }
+        Ok(())
+    }
+
+    /// A deletion says what its resource was called, also in the other version, and keeps all of it taken.
+    fn is_told_in_all_versions(
+        &self,
+        place: &Place,
+        uid: RowId,
+        pending: &Pending,
+    ) -> Result<(), String> {
+        let own = (place.kind, place.name.to_string());
+        let meant: BTreeSet<_> =
+            place.kind.counterpart(&place.name).into_iter().chain([own]).collect();
+        let told: BTreeSet<_> = pending.names.iter().filter_map(kind_and_name).collect();
+        if told != meant || told.len() != pending.names.len() {
+            return Err(format!("S5: {place} is deleted, and called {:?}", pending.names));
+        }
+        for (kind, name) in meant {
+            let table = layout::aliases(kind.version(), &kind.full());
+            let key = Key { table, name: name.as_str().into() };
+            if self.aliases.get(&(place.deployment.clone(), key)) != Some(&uid) {
+                return Err(format!("S5: {place} is deleted, and its name {name} is not taken"));
+            }
         }
         Ok(())
     }
@@ -133,12 +160,15 @@ impl Graph {
         if newest.is_some_and(|newest| newest >= after.version) {
             return Err(format!("{place} has version {} again, or a lower one", after.version));
         }
-        let taken = |pending: &super::Pending| {
+        let taken = |pending: &Pending| {
             let mut names = pending.names.iter();
-            names.any(|name| *name.kind == *place.kind.full() && name.name == place.name)
+            names.any(|name| is_name_of(place, name))
         };
         if before.is_none() && self.deletions.values().any(taken) {
             return Err(format!("S5: {place} is made while the name is still taken by a deletion"));
+        }
+        if before.is_none() && self.has_namesake(place) {
+            self.counts.namesakes += 1;
         }
         let kept: BTreeSet<Said> = after.held.iter().filter_map(said_of).collect();
         if kept != after.said || kept.len() != after.held.len() {
@@ -148,6 +178,13 @@ impl Graph {
             ));
         }
         indexed(place, after)
+    }
+
+    /// Whether another resource is what this one is called in the other version. Today resources of two versions are
+    /// stored, and made, beside each other.
+    fn has_namesake(&self, place: &Place) -> bool {
+        let other = place.kind.counterpart(&place.name);
+        other.is_some_and(|(kind, name)| self.uid(kind, &name).is_some())
     }
 
     /// S1 and S2, and what they rest on.
@@ -160,7 +197,7 @@ impl Graph {
             return Err(format!("S1: {place} refers to {target}, which has no shadow anywhere"));
         };
         let named = match (self.by_uid.get(uid), self.deletions.get(uid)) {
-            (Some(found), _) => *found.kind.full() == *target.kind && found.name == target.name,
+            (Some(found), _) => is_name_of(found, target) || is_counterpart_of(found, target),
             (None, pending) => pending.is_some_and(|pending| pending.names.contains(target)),
         };
         if !named {
@@ -197,6 +234,9 @@ impl Graph {
             None => self.counts.local += 1,
             Some(_) => self.counts.foreign += 1,
         }
+        let found = self.by_uid.get(&held.uid);
+        let is_translated = found.is_some_and(|found| is_counterpart_of(found, &held.target));
+        self.counts.translated += u64::from(is_translated);
         match self.gone.contains(&held.uid) {
             true => Err(format!(
                 "S3: {place} begins to refer to {} by {:?}, which is deleted",
@@ -296,6 +336,21 @@ impl Graph {
     }
 }
 
+/// Whether a resource has this name in the version that it is stored in.
+fn is_name_of(place: &Place, name: &TargetName) -> bool {
+    kind_and_name(name).is_some_and(|(kind, name)| kind == place.kind && *name == *place.name)
+}
+
+/// Whether it has this name in another version.
+fn is_counterpart_of(place: &Place, name: &TargetName) -> bool {
+    let there = place.kind.counterpart(&place.name);
+    there.is_some() && there == kind_and_name(name)
+}
+
+fn kind_and_name(name: &TargetName) -> Option<(Kind, String)> {
+    Some((Kind::of(&name.version, &name.kind)?, name.name.to_string()))
+}
+
 /// Whether a resource held the same target at least as strictly: then nothing begins.
 fn had(before: &Resource, held: &Held) -> bool {
     before.held.iter().any(|old| old.uid == held.uid && old.behaviour <= held.behaviour)
@@ -306,19 +361,19 @@ fn lists(inbound: &Inbound, deployment: &str) -> bool {
 }
 
 fn said_of(held: &Held) -> Option<Said> {
-    let kind = Kind::of(&held.target.kind)?;
+    let kind = Kind::of(&held.target.version, &held.target.kind)?;
     let name = held.target.name.to_string();
     Some((held.path.clone(), kind, name, held.behaviour, held.is_sync))
 }
 
 /// An entry of the reverse index for each reference, and no other.
 fn indexed(place: &Place, after: &Resource) -> Result<(), String> {
-    let namespace: Arc<str> = "v1".into();
+    let namespace: Arc<str> = place.kind.version().into();
     let wrong = |what: &str| Err(format!("S5: the reverse index {what} of {place}"));
     let mut meant = BTreeSet::new();
     for held in &after.held {
-        let range = range(&namespace, &held.target);
-        let rule = bowline_graph::index::Rule::of(held.behaviour, held.is_sync);
+        let rule = Rule::of(held.behaviour, held.is_sync);
+        let range = range_by(&namespace, &held.target, held.uid, rule);
         let found = after.entries.iter().filter(|entry| {
             range.contains(entry) && bowline_graph::index::read(entry) == Some((rule, held.uid))
         });

@@ -57,7 +57,7 @@ impl Gone {
     /// Where its referrers of one rule are.
     fn ranges(&self, deployment: &Deployment, rule: Rule) -> Vec<IndexRange> {
         let of = |space: Arc<str>| {
-            let range = |name| index::range_to(&space, name, rule, self.uid);
+            let range = |name| index::range_by(&space, name, self.uid, rule);
             self.names.iter().map(range).collect::<Vec<_>>()
         };
         deployment.namespaces().into_iter().flat_map(of).collect()

@@ -178,7 +178,8 @@ async fn page(deployment: &Deployment, range: &NameRange, shards: Shards) -> Res
         let kept: Vec<_> = rows.by_ref().take(deletion.row_keys.len()).collect();
         let is_held = deletion.keep(deployment, kept);
         let is_urgent = deployment.waits.take_urgent(deletion.gone.uid);
-        let is_referred_to = is_referred_to(deployment, &deletion.gone.names, snapshot.as_mut());
+        let is_referred_to =
+            is_referred_to(deployment, &deletion.gone.names, deletion.gone.uid, snapshot.as_mut());
         let is_referred_to = is_referred_to.await.map_err(store)?;
         let found = items_of(deletion, inbound.as_ref(), is_referred_to, is_held)?.into_iter();
         items.extend(found.map(|item| Item { is_urgent, ..item }));
@@ -252,7 +253,7 @@ impl Engine {
         };
         let questions = asks.iter().map(|(_, _, deletion)| {
             let epoch = deletion.inbound.map(|(_, epoch)| epoch).unwrap_or_default();
-            question(deletion.gone.uid, epoch, deletion.names.clone())
+            question(deletion.gone.uid, epoch, self.in_every_version(deletion.names.clone()))
         });
         let holdings = self.ask_holdings(me, &to, questions.collect()).await?;
         let settled =
@@ -375,7 +376,8 @@ impl Deletion {
             writes.push(Write::Remove { key: key.clone() });
         }
         for space in deployment.namespaces() {
-            let ranges = self.gone.names.iter().map(|name| index::range(&space, name));
+            let gone = &self.gone;
+            let ranges = gone.names.iter().map(|name| index::range_to(&space, name, gone.uid));
             let none = |range| Condition::NoRowInRange { range: Range::Index(range) };
             conditions.extend(ranges.map(none));
         }

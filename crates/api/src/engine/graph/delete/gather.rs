@@ -71,8 +71,6 @@ impl Identified {
 /// Something that refers to one of the doomed.
 struct Seen {
     referrer: Referrer,
-    /// Its reference is to this very target, and not to a namesake.
-    is_same: bool,
     /// It is being deleted already.
     is_marked: bool,
     /// Without what is in it, if that does not matter.
@@ -211,12 +209,12 @@ async fn snapshot_of(wish: &Wish<'_>) -> Result<Box<dyn Snapshot>, Status> {
 
 /// What becomes of something that refers to one of the doomed: it goes too, loses its reference, or stands in the way.
 fn sort(wish: &Wish<'_>, target: &mut Doomed, found: &mut Found, seen: Seen) {
-    let Seen { referrer, is_same, is_marked, row, held } = seen;
+    let Seen { referrer, is_marked, row, held } = seen;
     let (key, rule) = (referrer.key.clone(), referrer.rule);
     let goes = goes(wish, &referrer);
     target.referrers.push(referrer);
     let has_room = found.unsets.contains_key(&key) || found.has_room();
-    if !is_same || found.doomed.contains(&key) || !has_room {
+    if found.doomed.contains(&key) || !has_room {
         return;
     }
     // What is being deleted is not deleted twice; until it is gone it refers to what it refers to.
@@ -336,11 +334,10 @@ fn cursor(hit: &Hit) -> IndexCursor {
 }
 
 fn seen(wish: &Wish<'_>, target: &Doomed, rule: Rule, hit: Hit) -> Seen {
-    let Hit { key, row, value } = hit;
+    let Hit { key, row, .. } = hit;
     let held = aside_of(&row).references;
-    let is_it = |held: &&Held| {
-        target.names.contains(&held.target) && Rule::of(held.behaviour, held.is_sync) == rule
-    };
+    let is_it =
+        |held: &&Held| held.uid == target.uid && Rule::of(held.behaviour, held.is_sync) == rule;
     let paths = held.iter().filter(is_it).map(|held| held.path.clone()).collect();
     let referrer = Referrer { key, paths, rule };
     let is_async = |shape: &Arc<Shape>| shape.ty.async_deletion;
@@ -351,6 +348,5 @@ fn seen(wish: &Wish<'_>, target: &Doomed, rule: Rule, hit: Hit) -> Seen {
         true => row,
         false => Row { id: row.id, ..Row::new(row.version, "") },
     };
-    let is_same = index::read(&value).is_some_and(|(_, uid)| uid == target.uid);
-    Seen { referrer, is_same, is_marked, row, held }
+    Seen { referrer, is_marked, row, held }
 }

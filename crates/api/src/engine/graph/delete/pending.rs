@@ -60,7 +60,7 @@ impl Engine {
         };
         let mut whom: Vec<_> =
             inbound.sources.iter().map(|source| source.deployment.to_string()).collect();
-        let is_here = is_referred_to(deployment, &names, snapshot.as_mut()).await;
+        let is_here = is_referred_to(deployment, &names, uid, snapshot.as_mut()).await;
         if is_here.map_err(|error| errors::store(&error))? {
             whom.push(self.me(&deployment.service).to_string());
         }

@@ -169,7 +169,7 @@ impl Engine {
         for referrer in referring {
             let Referring { shape, key, row, .. } = &referrer;
             let guard = self.guard_of(deployment, shape, &key.name, None).await;
-            let ranges = self.reference_ranges(&spaces, shape, key).await;
+            let ranges = self.reference_ranges(&spaces, shape, key, row.id).await;
             let (Ok(guard), Ok(ranges)) = (guard, ranges) else {
                 together.unowned.push(referrer);
                 continue;
@@ -204,7 +204,10 @@ impl Engine {
         let (spaces, mut simple) = (deployment.namespaces(), Vec::new());
         let mut looked = Vec::with_capacity(referring.len());
         for referrer in referring {
-            let ranges = self.reference_ranges(&spaces, &referrer.shape, &referrer.key).await?;
+            let ranges = {
+                let Referring { shape, key, row, .. } = &referrer;
+                self.reference_ranges(&spaces, shape, key, row.id).await?
+            };
             looked.push((referrer, ranges));
         }
         let snapshot = deployment.backend.snapshot().await;
@@ -232,12 +235,13 @@ impl Engine {
         spaces: &BTreeSet<Arc<str>>,
         shape: &Shape,
         key: &Key,
+        uid: RowId,
     ) -> Result<Vec<IndexRange>, Status> {
         if !shape.has_shadows() {
             return Ok(Vec::new());
         }
         let names = self.stored_names(&name_of(key)).await?;
-        let in_space = |space| names.iter().map(move |name| index::range(space, name));
+        let in_space = |space| names.iter().map(move |name| index::range_to(space, name, uid));
         Ok(spaces.iter().flat_map(in_space).collect())
     }
 }
