@@ -26,6 +26,8 @@ pub(crate) struct Columns {
     name: FieldDescriptor,
     fields: Vec<Column>,
     age: Option<Vec<FieldDescriptor>>,
+    /// When deletion was asked for.
+    deleted: Option<Vec<FieldDescriptor>>,
     wide: bool,
 }
 
@@ -54,7 +56,7 @@ impl Columns {
             candidates.retain(|candidate| candidate.rank < RANK_PROSE);
         }
         let fields = titled(candidates.into_iter().map(|candidate| candidate.path).collect());
-        Self { name: ty.name_field.clone(), fields, age: create_time(ty), wide }
+        Self::with(ty, fields, wide)
     }
 
     /// The columns that were asked for, by their paths (`spec.model`).
@@ -63,8 +65,14 @@ impl Columns {
     /// What is wrong with a path.
     pub(crate) fn chosen(ty: &ResourceType, paths: &[String], wide: bool) -> Result<Self, String> {
         let paths: Result<Vec<_>, String> = paths.iter().map(|path| resolve(ty, path)).collect();
-        let (name, fields) = (ty.name_field.clone(), titled(paths?));
-        Ok(Self { name, fields, age: create_time(ty), wide })
+        Ok(Self::with(ty, titled(paths?), wide))
+    }
+
+    fn with(ty: &ResourceType, fields: Vec<Column>, wide: bool) -> Self {
+        let standard = &ty.standard;
+        let age = time(ty, "create_time", standard.create_time.as_ref());
+        let deleted = time(ty, "delete_time", standard.delete_time.as_ref());
+        Self { name: ty.name_field.clone(), fields, age, deleted, wide }
     }
 
     pub(crate) fn titles(&self) -> Vec<String> {
@@ -74,7 +82,7 @@ impl Columns {
         titles
     }
 
-    /// The cells of a resource; `now` is what its age is counted to.
+    /// The cells of a resource; `now` is what its age is counted to. One that is being deleted says so beside its age.
     pub(crate) fn row(&self, resource: &DynamicMessage, now: jiff::Timestamp) -> Vec<String> {
         let mut cells =
             vec![resource.get_field(&self.name).as_str().unwrap_or_default().to_owned()];
@@ -85,7 +93,9 @@ impl Columns {
         }));
         cells.extend(self.age.iter().map(|path| {
             let created = lookup(resource, path).and_then(|value| timestamp(&value));
-            created.map(|created| age(created, now)).unwrap_or_default()
+            let age = created.map(|created| age(created, now)).unwrap_or_default();
+            let is_deleting = self.deleted.iter().any(|path| lookup(resource, path).is_some());
+            if is_deleting { format!("{age}, deleting") } else { age }
         }));
         cells
     }
@@ -199,14 +209,19 @@ fn titled(paths: Vec<Vec<FieldDescriptor>>) -> Vec<Column> {
     columns.collect()
 }
 
-fn create_time(ty: &ResourceType) -> Option<Vec<FieldDescriptor>> {
+/// A time in the metadata of the type, or in the standard field that repeats it.
+fn time(
+    ty: &ResourceType,
+    name: &str,
+    standard: Option<&FieldDescriptor>,
+) -> Option<Vec<FieldDescriptor>> {
     if let MetadataPlace::Inside(metadata) = &ty.metadata
         && let Kind::Message(meta) = metadata.kind()
-        && let Some(field) = meta.get_field_by_name("create_time")
+        && let Some(field) = meta.get_field_by_name(name)
     {
         return Some(vec![metadata.clone(), field]);
     }
-    ty.standard.create_time.clone().map(|field| vec![field])
+    standard.map(|field| vec![field.clone()])
 }
 
 fn lookup(resource: &DynamicMessage, path: &[FieldDescriptor]) -> Option<Value> {
@@ -310,6 +325,14 @@ mod tests {
         assert_eq!(row[2], "PHASE_READY");
         assert_eq!(row[3].chars().count(), CELL_CHARS_MAX);
         assert_eq!(row[5], "3h");
+
+        let mut marked = device();
+        let metadata = marked.get_field_by_name_mut("metadata").unwrap();
+        let time = serde_json::json!({"createTime": "2026-01-01T00:00:00Z", "deleteTime": "2026-01-01T01:00:00Z"});
+        let descriptor = metadata.as_message_mut().unwrap().descriptor();
+        *metadata = Value::Message(json::from_value(&descriptor, time).unwrap());
+        let row = columns.row(&marked, "2026-01-01T03:00:00Z".parse().unwrap());
+        assert_eq!(row[5], "3h, deleting");
     }
 
     #[test]

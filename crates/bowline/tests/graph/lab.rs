@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -329,6 +330,18 @@ fn start(config: &str, data: &str, name: &str) -> Server {
 pub(crate) struct Beside(Option<Child>);
 
 impl Beside {
+    /// Waits for the next line that it prints.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let output = self.0.as_mut().and_then(|child| child.stdout.as_mut()).expect("it runs");
+        // No more than the line, so that the rest is there for its end.
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while output.read(&mut byte).expect("it prints") == 1 && byte != *b"\n" {
+            line.extend(byte);
+        }
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
     /// Waits for its end.
     pub(crate) fn ends(mut self) -> Ran {
         let child = self.0.take().expect("it was started");

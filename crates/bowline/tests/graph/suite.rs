@@ -191,3 +191,50 @@ fn a_name_that_nothing_referred_to_is_free_at_once() {
         assert_eq!(fleet.names("eu", "device"), [""; 0]);
     });
 }
+
+#[test]
+fn what_is_held_is_marked_and_gone_when_nothing_holds_it_any_more() {
+    Fleet::in_all_forms("graph-marked", |fleet| {
+        let device = "projects/p/regions/eu/devices/d";
+        fleet.make("eu", "device", device, &[]).ok();
+        let app = "projects/p/regions/eu/apps/a";
+        let needs = format!("needs={device}");
+        fleet.make("us", "app", app, &[&needs, "metadata.finalizers=graph.test/drain"]).ok();
+        // Leases belong to the other region.
+        fleet.make("us", "lease", "leases/blocks", &[&format!("app={app}")]).ok();
+        fleet.make("us", "lease", "leases/follows", &[&format!("follows={app}")]).ok();
+        fleet.make("us", "lease", "leases/keeps", &["behind=leases/follows"]).ok();
+        let mut watch = fleet.beside("us", &["watch", app, "-o", "json", "--limit", "4"]);
+        let shown = watch.line();
+        assert!(shown.contains("ADDED") && !shown.contains("DELETING"), "{shown}");
+
+        fleet.at("us", &["delete", app]).fails("DELETION_BLOCKED");
+        fleet.at("us", &["delete", "leases/blocks"]).ok();
+        let said = fleet.at("us", &["delete", app]).ok();
+        assert!(said.contains("is being deleted") && said.contains("graph.test/drain"), "{said}");
+        let shown = watch.line();
+        assert!(shown.contains("MODIFIED") && shown.contains("DELETING"), "{shown}");
+        assert!(fleet.at("us", &["get", app]).ok().contains("deleting"));
+
+        let late = format!("app={app}");
+        fleet.make("us", "lease", "leases/late", &[&late]).fails("REFERENCE_REFUSED");
+        let said = fleet.at("us", &["delete", device]).fails("DELETION_BLOCKED");
+        assert!(said.contains(app), "{said}");
+        let said = fleet.make("us", "app", app, &[]).fails("DELETION_PENDING");
+        assert!(said.contains("its finalizer is removed: graph.test/drain"), "{said}");
+        fleet.at("us", &["delete", app]).ok();
+
+        fleet.at("us", &["update", app, "--set", "metadata.finalizers=[]"]).ok();
+        let shown = watch.line();
+        assert!(shown.contains("MODIFIED") && shown.contains("DELETING"), "{shown}");
+        // The cascade is held up as well, and is waited for.
+        let said = fleet.make("us", "app", app, &[]).fails("DELETION_PENDING");
+        assert!(said.contains("no reference any more"), "{said}");
+        fleet.at("us", &["delete", "leases/keeps"]).ok();
+        let ended = watch.ends().ok();
+        assert!(ended.contains("REMOVED"), "{ended}");
+        assert_eq!(fleet.names("us", "lease"), [""; 0]);
+        fleet.at("us", &["delete", device]).ok();
+        fleet.make("us", "app", app, &[]).ok();
+    });
+}

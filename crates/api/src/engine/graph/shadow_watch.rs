@@ -4,12 +4,12 @@
 //! not in the log; a shadow brings it as it is when it is told, and a change of that part alone tells nothing. Whoever
 //! needs it newest asks for the shadow.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bowline_base::{Reason, Status};
-use bowline_graph::{TargetName, deletion};
+use bowline_graph::{TargetName, deletion, plan_save};
 use bowline_resource::page::{ResumeToken, query_hash};
 use bowline_store::{Change, Key, NamedRow, Position, Row, RowId, Snapshot, Table, layout};
 use bowline_wire::bowline::mixin::v1::watch_resource_shadows_response::{
@@ -22,8 +22,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::deletions::read;
-use super::shadows::{COLLECTION, mark_deleting, shadows};
+use super::shadows::{COLLECTION, is_deleting, mark_deleting, shadows};
 use super::telling::{Beginning, Mark, Tale, Telling};
+use crate::engine::shape::document_of;
 use crate::engine::{Deployment, Engine, errors};
 use crate::handler::{Context, Reply};
 
@@ -90,7 +91,7 @@ impl Shadows {
         names.find(is_meant).map(TargetName::from)
     }
 
-    /// The shadow of what is being deleted; its own row is gone, so it refers to nothing.
+    /// The shadow of what is being deleted and whose own row is gone, so that it refers to nothing.
     fn deleting(&self, row: &Row) -> Option<Shown> {
         let deletion = read(row)?;
         let target = self.target(&deletion)?;
@@ -99,10 +100,16 @@ impl Shadows {
     }
 
     /// Of a change: the row whose shadow it brings, or what is no more.
-    fn of_change(&self, change: &Change, deleted: &BTreeSet<RowId>) -> Option<News> {
+    fn of_change(
+        &self,
+        deployment: &Deployment,
+        change: &Change,
+        deletions: &Deletions,
+    ) -> Option<News> {
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
         if &*change.key.table.namespace == deletion::NAMESPACE {
             return match after {
+                Some(after) if deletions.is_kept(change, after) => None,
                 Some(after) => self.deleting(after).map(Box::new).map(News::Shadow),
                 None => {
                     let deletion = read(before?)?;
@@ -117,14 +124,71 @@ impl Shadows {
         let target = TargetName::new(table.kind.clone(), table.namespace.clone(), name.clone());
         match after {
             Some(after) => {
-                let shown = Shown { target, row: after.clone(), deletion: None };
+                let deletion = deletions.marked(change, after);
+                let deletion = deletion.or_else(|| marked(deployment, table, after));
+                let shown = Shown { target, row: after.clone(), deletion };
                 Some(News::Shadow(Box::new(shown)))
             }
-            // It goes on as one that is being deleted.
-            None if deleted.contains(&before?.id) => None,
+            // It goes on as one that is being deleted, or its deletion is finished in this commit.
+            None if deletions.tell_end_of(before?.id) => None,
             None => Some(News::Removed(target, before?.id)),
         }
     }
+}
+
+/// What some changes say of deletions. Uids never return.
+#[derive(Default)]
+struct Deletions {
+    /// Of resources whose deletion commits, or is finished.
+    told: BTreeSet<RowId>,
+    /// What commits, where.
+    verdicts: BTreeMap<(Position, RowId), Deletion>,
+    /// Resources that are there after a commit.
+    there: BTreeSet<(Position, RowId)>,
+}
+
+impl Deletions {
+    fn of(changes: &[Arc<Change>]) -> Self {
+        let mut deletions = Self::default();
+        for change in changes {
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
+            if &*change.key.table.namespace != deletion::NAMESPACE {
+                deletions.there.extend(after.map(|after| (change.position, after.id)));
+                continue;
+            }
+            let Some(deletion) = after.or(before).and_then(read) else { continue };
+            let Some(uid) = uid_of(&deletion) else { continue };
+            deletions.told.insert(uid);
+            if after.is_some() {
+                deletions.verdicts.insert((change.position, uid), deletion);
+            }
+        }
+        deletions
+    }
+
+    /// Whether the resource of the deletion in a row that a change puts is kept, and so shown by its own row.
+    fn is_kept(&self, change: &Change, row: &Row) -> bool {
+        let uid = read(row).and_then(|deletion| uid_of(&deletion));
+        uid.is_some_and(|uid| self.there.contains(&(change.position, uid)))
+    }
+
+    /// The deletion by whose verdict a row is put with its mark.
+    fn marked(&self, change: &Change, row: &Row) -> Option<Deletion> {
+        self.verdicts.get(&(change.position, row.id)).cloned()
+    }
+
+    fn tell_end_of(&self, uid: RowId) -> bool {
+        self.told.contains(&uid)
+    }
+}
+
+/// What the row of a resource says of its deletion, if that has committed before. Rows of the log have no extracts.
+fn marked(deployment: &Deployment, table: &Table, row: &Row) -> Option<Deletion> {
+    let shape = deployment.shapes.get(table).filter(|shape| shape.ty.async_deletion)?;
+    let meta = document_of(&shape.ty, row).ok()?.meta();
+    let time = meta.delete_time.filter(|_| meta.is_deleting())?;
+    let delete_millis = time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000;
+    Some(Deletion { delete_millis, ..Deletion::default() })
 }
 
 /// What a change brings.
@@ -160,7 +224,8 @@ impl Tale for Shadows {
         snapshot: &mut dyn Snapshot,
     ) -> Result<Vec<Told>, Status> {
         let rows = if &*table.namespace == deletion::NAMESPACE {
-            rows.iter().filter_map(|(_, row)| self.deleting(row)).collect()
+            let gone = rows.iter().filter_map(|(_, row)| self.deleting(row)).collect();
+            without_kept(gone, snapshot).await?
         } else {
             let target = |name| TargetName::new(table.kind.clone(), table.namespace.clone(), name);
             let shown = |(name, row)| Shown { target: target(name), row, deletion: None };
@@ -175,13 +240,9 @@ impl Tale for Shadows {
         deployment: &Deployment,
         changes: &[Arc<Change>],
     ) -> Result<Vec<Told>, Status> {
-        // The verdict removes the resource and puts the deletion in one commit, and uids never return.
-        let deletions =
-            changes.iter().filter(|change| &*change.key.table.namespace == deletion::NAMESPACE);
-        let deleted = deletions.filter_map(|change| uid_of(&read(change.after.as_ref()?)?));
-        let deleted = deleted.collect();
-        let news: Vec<_> =
-            changes.iter().filter_map(|change| self.of_change(change, &deleted)).collect();
+        let deletions = Deletions::of(changes);
+        let of_change = |change: &Arc<Change>| self.of_change(deployment, change, &deletions);
+        let news: Vec<_> = changes.iter().filter_map(of_change).collect();
         if news.is_empty() {
             return Ok(Vec::new());
         }
@@ -216,6 +277,17 @@ impl Tale for Shadows {
     }
 }
 
+/// Those whose own rows are gone: the others are shown with their rows.
+async fn without_kept(rows: Vec<Shown>, snapshot: &mut dyn Snapshot) -> Result<Vec<Shown>, Status> {
+    let keys: Vec<_> = rows.iter().map(|shown| plan_save::key(&shown.target)).collect();
+    let kept = snapshot.batch_get(&keys).await.map_err(|error| errors::store(&error))?;
+    let both = rows.into_iter().zip(kept);
+    let is_gone = |(shown, kept): &(Shown, Option<Row>)| {
+        kept.as_ref().is_none_or(|kept| kept.id != shown.row.id)
+    };
+    Ok(both.filter(is_gone).map(|(shown, _)| shown).collect())
+}
+
 /// The shadows of these, with what is known of their inbound parts by now.
 async fn show(
     snapshot: &mut dyn Snapshot,
@@ -230,7 +302,7 @@ async fn show(
     let mut all = shadows(snapshot, split).await?;
     // It may be finished by now; what is told is the moment in which it committed.
     for (shadow, deletion) in all.iter_mut().zip(deletions) {
-        if let Some(deletion) = deletion {
+        if let Some(deletion) = deletion.filter(|_| !is_deleting(shadow)) {
             mark_deleting(shadow, deletion);
         }
     }

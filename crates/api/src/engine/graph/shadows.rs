@@ -139,6 +139,11 @@ pub(super) async fn shadows(
     all.collect()
 }
 
+/// Whether a shadow says that its resource was deleted.
+pub(super) fn is_deleting(shadow: &ResourceShadow) -> bool {
+    shadow.lifecycle == DELETING
+}
+
 /// Says of a shadow that its resource was deleted.
 pub(super) fn mark_deleting(shadow: &mut ResourceShadow, deletion: Deletion) {
     shadow.lifecycle = DELETING.to_owned();

@@ -1,7 +1,7 @@
 //! Finalisers of a resource that is saved: refusals of those that must not be there, as clients are told. The rules are in
 //! `resource::metadata`.
 
-use bowline_base::{Reason, Status};
+use bowline_base::{Detail, PreconditionViolation, Reason, Status};
 use bowline_resource::metadata::{FinalizerError, Meta, check_finalizers};
 use bowline_schema::model::{MetadataPlace, ResourceType};
 
@@ -27,10 +27,7 @@ impl Engine {
         }
         check_finalizers(ty, before, after).map_err(|error| {
             let at = match &error {
-                FinalizerError::TooLate { .. } => {
-                    return Status::new(Reason::FailedPrecondition, error.to_string());
-                }
-                FinalizerError::NotAsync { .. } => String::new(),
+                FinalizerError::NotAsync { .. } | FinalizerError::TooLate { .. } => String::new(),
                 FinalizerError::BadName { at, .. } | FinalizerError::Twice { at, .. } => {
                     format!("[{at}]")
                 }
@@ -41,7 +38,20 @@ impl Engine {
                 _ => None,
             };
             let path: Vec<_> = resource.into_iter().chain(metadata).chain(["finalizers"]).collect();
-            Status::bad_field(Reason::InvalidField, path.join(".") + &at, error.to_string())
+            let path = path.join(".") + &at;
+            match error {
+                FinalizerError::TooLate { .. } => too_late(path, &error.to_string()),
+                error => Status::bad_field(Reason::InvalidField, path, error.to_string()),
+            }
         })
     }
+}
+
+fn too_late(path: String, why: &str) -> Status {
+    let violation = PreconditionViolation {
+        kind: "BEING_DELETED".to_owned(),
+        subject: path,
+        description: why.to_owned(),
+    };
+    Status::new(Reason::FailedPrecondition, why).with(Detail::Precondition(vec![violation]))
 }

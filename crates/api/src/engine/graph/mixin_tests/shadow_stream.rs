@@ -75,10 +75,16 @@ fn device(name: &str) -> Key {
 
 /// As the verdict of a deletion leaves a resource.
 async fn delete(world: &World, name: &str, uid: u128) {
+    commit(world, vec![Write::Remove { key: device(name) }, put_deletion(name, uid)]).await;
+}
+
+fn put_deletion(name: &str, uid: u128) -> Write {
     let names = vec![(&TargetName::new(DEVICE, "v1", format!("devices/{name}"))).into()];
     let deletion = Deletion { uid: uid.to_be_bytes().to_vec(), names, ..Deletion::default() };
-    let put = Write::put(deletion::key(DEVICE, RowId(uid)), deletion::row(&deletion, 1));
-    let writes = vec![Write::Remove { key: device(name) }, put];
+    Write::put(deletion::key(DEVICE, RowId(uid)), deletion::row(&deletion, 1))
+}
+
+async fn commit(world: &World, writes: Vec<Write>) {
     world.devices.commit(Batch { conditions: Vec::new(), writes }).await.unwrap();
 }
 
@@ -128,6 +134,27 @@ async fn what_is_deleted_is_shown_as_deleting_until_its_deletion_is_finished() {
         told,
         ["resourceShadows/devices/b is no more", "resourceShadows/devices/a is no more"]
     );
+}
+
+#[tokio::test]
+async fn what_is_marked_is_shown_once_with_what_it_refers_to_until_it_is_gone() {
+    let world = World::new();
+    let holds = || vec![held(&project("p"), 7, Behaviour::Block)];
+    world.devices.write(world.device("a", 1, holds())).await;
+    let open = async |token: &str| Stream::open(&world, DEVICES, DEVICE, token).await.unwrap();
+    let (_, token) = open("").await.all().await;
+    commit(&world, vec![world.marked_device("a", 1, holds()), put_deletion("a", 1)]).await;
+    let marked = "resourceShadows/devices/a DELETING projects/p";
+    assert_eq!(open("").await.all().await.0, [marked]);
+    let (told, token) = open(&token).await.all().await;
+    assert_eq!(told, [marked]);
+    // What is told late is told as it was.
+    world.devices.write(world.marked_device("a", 1, vec![])).await;
+    let key = deletion::key(DEVICE, RowId(1));
+    commit(&world, vec![Write::Remove { key: device("a") }, Write::Remove { key }]).await;
+    let told = open(&token).await.all().await.0;
+    let lets_go = "resourceShadows/devices/a DELETING ";
+    assert_eq!(told, [lets_go, "resourceShadows/devices/a is no more"]);
 }
 
 #[tokio::test]

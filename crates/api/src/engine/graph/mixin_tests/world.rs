@@ -118,7 +118,7 @@ fn registry() -> Registry {
             &[("v1/a.proto", IAM_V1), ("v2/a.proto", IAM_V2), ("upgrades/v1-v2.yaml", UPGRADE)],
         ),
         source(
-            "name: devices.test\nversions:\n  v1: { package: devices.v1, imports: { iam.test: v1 } }\n",
+            "name: devices.test\nversions:\n  v1: { package: devices.v1, imports: { iam.test: v1 } }\nresources: { Device: { async_deletion: true } }\n",
             &[("v1/d.proto", DEVICES_V1)],
         ),
         source(
@@ -307,7 +307,7 @@ impl World {
         let mut document = Document::new(shape.ty.clone(), body);
         document.set_name(&*target.name);
         document.set_meta(meta);
-        let extract = shape.extract(&document, RowId(uid), &held, false);
+        let extract = shape.extract(&document, RowId(uid), &held, meta.is_deleting());
         let (body, metadata) = document.encode();
         let aside = Aside { metadata, references: held }.encode();
         let row = Row { id: RowId(uid), aside, extract, ..Row::new(1, body) };
@@ -325,6 +325,13 @@ impl World {
         let services = ServicesInfo { owning_service: IAM.to_owned(), allowed_services };
         let meta = Meta { services: Some(services), ..Meta::default() };
         self.iam.write(self.row(&project(name), uid, &meta, vec![])).await;
+    }
+
+    /// A device that is being deleted and held by a finaliser.
+    pub(super) fn marked_device(&self, name: &str, uid: u128, held: Vec<Held>) -> Write {
+        let target = TargetName::new("devices.test/Device", "v1", format!("devices/{name}"));
+        let meta = Meta { finalizers: vec!["f".to_owned()], ..Meta::default() };
+        self.row(&target, uid, &meta.on_deletion(jiff::Timestamp::UNIX_EPOCH, 2), held)
     }
 
     /// A device that refers to a project of this uid.
