@@ -102,7 +102,7 @@ pub struct Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referrer {
     pub key: Key,
-    /// Fields by which it refers; empty text: the parent in its name.
+    /// Fields by which it refers; empty text: the parent in its name. None: it was not read, and is only counted.
     pub paths: Vec<String>,
     pub rule: Rule,
 }
@@ -197,7 +197,7 @@ fn blocked(facts: &Facts) -> Blocked {
         let mut count: u32 = 0;
         for referrer in doomed.referrers.iter().filter(stays) {
             count += 1;
-            blocked.by.insert(local_blocker(doomed, referrer));
+            blocked.by.extend(local_blocker(doomed, referrer));
         }
         blocked.count(None, count + if doomed.has_more_blockers { COUNTED_MAX + 1 } else { 0 });
         for (source, holding) in doomed.valid_answers().into_iter().flat_map(|a| &a.holdings) {
@@ -209,14 +209,14 @@ fn blocked(facts: &Facts) -> Blocked {
     blocked
 }
 
-fn local_blocker(doomed: &Doomed, referrer: &Referrer) -> Blocker {
-    Blocker {
+fn local_blocker(doomed: &Doomed, referrer: &Referrer) -> Option<Blocker> {
+    Some(Blocker {
         name: referrer.key.name.to_string(),
         kind: referrer.key.table.kind.to_string(),
-        path: referrer.paths.first().cloned().unwrap_or_default(),
+        path: referrer.paths.first()?.clone(),
         target: doomed.name.clone(),
         at: None,
-    }
+    })
 }
 
 impl Blocked {

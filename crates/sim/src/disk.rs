@@ -288,6 +288,15 @@ impl Snapshot for SlowSnapshot {
         self.snapshot.scan_index(range, after, limit, descending).await
     }
 
+    async fn index_keys(
+        &mut self,
+        range: &IndexRange,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.disk.read_may_fail().await?;
+        self.snapshot.index_keys(range, limit).await
+    }
+
     async fn tables(&mut self) -> Result<Vec<Table>, StoreError> {
         self.disk.read_may_fail().await?;
         self.snapshot.tables().await

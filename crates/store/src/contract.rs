@@ -3,6 +3,7 @@
 //! A backend keeps the rows of one deployment. It knows nothing of references, regions or versions beyond opaque
 //! namespaces. The conformance suite (`conformance`) runs against every backend; `layout` says which rows there are.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -251,6 +252,17 @@ pub struct IndexCursor {
     pub name: Arc<str>,
 }
 
+impl IndexCursor {
+    /// The place of an entry that was read.
+    pub fn at(hit: &Hit) -> Self {
+        let (kind, name) = (hit.key.table.kind.clone(), hit.key.name.clone());
+        Self { value: hit.value.clone(), kind, name }
+    }
+}
+
+/// Entries that [`Snapshot::index_keys`] reads at once where it has to read their rows.
+const KEYS_PAGE: usize = 128;
+
 /// A consistent view of the database; holds resources until dropped, so keep it short.
 #[async_trait]
 pub trait Snapshot: Send {
@@ -288,6 +300,28 @@ pub trait Snapshot: Send {
         limit: usize,
         descending: bool,
     ) -> Result<Vec<Hit>, StoreError>;
+
+    /// The keys of rows with entries in `range`, each once, at most `limit`; in no particular order.
+    ///
+    /// All of them iff fewer than `limit` come back. Cost: one index range scan, and no rows where a backend can do
+    /// without; what is damaged in the rows is then not seen.
+    async fn index_keys(
+        &mut self,
+        range: &IndexRange,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        let (mut keys, mut after) = (BTreeSet::new(), None);
+        while keys.len() < limit {
+            let hits = self.scan_index(range, after.as_ref(), KEYS_PAGE, false).await?;
+            let is_end = hits.len() < KEYS_PAGE;
+            after = hits.last().map(IndexCursor::at);
+            keys.extend(hits.into_iter().map(|hit| hit.key));
+            if is_end {
+                break;
+            }
+        }
+        Ok(keys.into_iter().take(limit).collect())
+    }
 
     /// The tables that have rows, in order. Cost: a look-up per table that ever was, not a scan.
     async fn tables(&mut self) -> Result<Vec<Table>, StoreError>;

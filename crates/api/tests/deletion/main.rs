@@ -97,6 +97,29 @@ async fn a_blocking_reference_stands_in_the_way_until_it_is_gone() {
 }
 
 #[tokio::test]
+async fn only_those_that_stay_are_counted_and_named() {
+    let (world, ..) = World::gated();
+    world.node("a", json!({})).await.unwrap();
+    for n in 0..15 {
+        let goes_along = json!({ "blocked": ["nodes/a"], "cascadeNow": "nodes/a" });
+        world.node(&format!("b{n:02}"), goes_along).await.unwrap();
+    }
+    for n in 0..13 {
+        world.node(&format!("c{n:02}"), json!({ "blocked": ["nodes/a"] })).await.unwrap();
+    }
+    let status = world.delete("a").await.unwrap_err();
+    expect_test::expect![[r#"Node "nodes/a" is referred to by 13 resources that block its deletion, first Node "nodes/c00" (blocked)"#]].assert_eq(&status.message);
+    assert_eq!(status.metadata["blockers"], "13");
+    let named: Vec<_> = (0..10).map(|n| format!("//base.test/nodes/c{n:02}")).collect();
+    assert_eq!(subjects(&status), named);
+    for n in 0..13 {
+        world.delete(&format!("c{n:02}")).await.unwrap();
+    }
+    world.delete("a").await.unwrap();
+    assert_eq!(rows_left(&world).await, 0);
+}
+
+#[tokio::test]
 async fn what_goes_in_the_same_commit_is_gone_with_it() {
     let (world, base, _) = World::gated();
     world.node("a", json!({})).await.unwrap();

@@ -1,6 +1,6 @@
 //! Index scans against a model: every range, direction, cursor and limit; entries that live exactly as long as their row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::build::{
@@ -77,11 +77,6 @@ fn random_cursor(choices: &mut Choices) -> Option<IndexCursor> {
     (!choices.one_in(3)).then_some(cursor)
 }
 
-fn cursor(hit: &Hit) -> IndexCursor {
-    let (kind, name) = (hit.key.table.kind.clone(), hit.key.name.clone());
-    IndexCursor { value: hit.value.clone(), kind, name }
-}
-
 fn expected(
     model: &Model,
     range: &IndexRange,
@@ -95,13 +90,13 @@ fn expected(
         let in_range = of_index.map(|entry| entry.value).filter(|value| range.contains(value));
         hits.extend(in_range.map(|value| Hit { value, key: key.clone(), row: row.clone() }));
     }
-    hits.sort_by_key(cursor);
+    hits.sort_by_key(IndexCursor::at);
     if descending {
         hits.reverse();
     }
     hits.retain(|hit| match after {
-        Some(after) if descending => cursor(hit) < *after,
-        Some(after) => cursor(hit) > *after,
+        Some(after) if descending => IndexCursor::at(hit) < *after,
+        Some(after) => IndexCursor::at(hit) > *after,
         None => true,
     });
     hits.truncate(limit);
@@ -116,8 +111,25 @@ async fn compare(snapshot: &mut dyn Snapshot, model: &Model, choices: &mut Choic
         let what =
             format!("scan of {range:?} after {after:?}, limit {limit}, descending {descending}");
         ensure_same(&what, found, expected(model, &range, after.as_ref(), limit, descending))?;
+        compare_keys(snapshot, model, &range, limit).await?;
     }
     Ok(())
+}
+
+async fn compare_keys(
+    snapshot: &mut dyn Snapshot,
+    model: &Model,
+    range: &IndexRange,
+    limit: usize,
+) -> Verdict {
+    let all = expected(model, range, None, usize::MAX, false);
+    let all: BTreeSet<_> = all.into_iter().map(|hit| hit.key).collect();
+    let found = snapshot.index_keys(range, limit).await?;
+    let what = format!("{limit} keys of {range:?}");
+    ensure_same(&format!("number of {what}"), found.len(), limit.min(all.len()))?;
+    let found: BTreeSet<_> = found.into_iter().collect();
+    ensure_same(&format!("different ones of {what}"), found.len(), limit.min(all.len()))?;
+    ensure(found.is_subset(&all), || format!("{what}: not all of {found:?} are in {all:?}"))
 }
 
 pub(super) async fn index_scans_agree_with_a_model(factory: Arc<dyn Factory>) -> Verdict {
@@ -161,7 +173,7 @@ async fn in_pages(
     loop {
         let page = snapshot.scan_index(range, after.as_ref(), limit, descending).await?;
         let is_end = page.len() < limit;
-        after = page.last().map(cursor).or(after);
+        after = page.last().map(IndexCursor::at).or(after);
         all.extend(page);
         if is_end {
             return Ok(all);

@@ -249,6 +249,18 @@ impl Snapshot for SqliteSnapshot {
         self.run(move |reading| reading.scan_index(&range, after.as_ref(), limit, descending)).await
     }
 
+    async fn index_keys(
+        &mut self,
+        range: &IndexRange,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        if limit == 0 || range.is_void() {
+            return Ok(Vec::new());
+        }
+        let range = range.clone();
+        self.run(move |reading| reading.keys_by_index(&range, limit)).await
+    }
+
     async fn tables(&mut self) -> Result<Vec<Table>, StoreError> {
         self.run(|reading| reading.tables()).await
     }

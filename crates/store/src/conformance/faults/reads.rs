@@ -17,11 +17,6 @@ pub(super) struct FaultySnapshot {
     pub(super) fault: Fault,
 }
 
-fn cursor(hit: &Hit) -> IndexCursor {
-    let (kind, name) = (hit.key.table.kind.clone(), hit.key.name.clone());
-    IndexCursor { value: hit.value.clone(), kind, name }
-}
-
 impl FaultySnapshot {
     async fn move_on(&mut self) -> Result<(), StoreError> {
         if self.fault == Fault::SnapshotsMove {
@@ -61,7 +56,7 @@ impl FaultySnapshot {
 
     /// Whether a hit comes after the cursor.
     fn is_beyond(&self, hit: &Hit, after: &IndexCursor, descending: bool) -> bool {
-        let found = cursor(hit);
+        let found = IndexCursor::at(hit);
         let is_beyond = if descending { found < *after } else { found > *after };
         match self.fault {
             Fault::IndexCursorsRepeat => is_beyond || found == *after,
@@ -126,7 +121,7 @@ impl Snapshot for FaultySnapshot {
         let past = self.past(&range).await?;
         if !past.is_empty() {
             hits.extend(past);
-            hits.sort_by_key(cursor);
+            hits.sort_by_key(IndexCursor::at);
             if descending {
                 hits.reverse();
             }

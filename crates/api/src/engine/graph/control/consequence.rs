@@ -153,7 +153,7 @@ impl Engine {
         let size = page_size(*rule);
         let mut hits = page(deployment, range, None, size).await?;
         loop {
-            let after = hits.last().map(cursor).filter(|_| hits.len() == size);
+            let after = hits.last().map(IndexCursor::at).filter(|_| hits.len() == size);
             let referring = referring(deployment, hits);
             let working = async {
                 match rule {
@@ -280,14 +280,6 @@ async fn page(
     let read =
         async { deployment.backend.snapshot().await?.scan_index(range, after, limit, false).await };
     read.await.map_err(|error| errors::store(&error))
-}
-
-fn cursor(hit: &Hit) -> IndexCursor {
-    IndexCursor {
-        value: hit.value.clone(),
-        kind: hit.key.table.kind.clone(),
-        name: hit.key.name.clone(),
-    }
 }
 
 /// The resources of types that are known here, each once.

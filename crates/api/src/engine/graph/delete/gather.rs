@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use bowline_base::Status;
 use bowline_graph::index::{self, Rule};
-use bowline_graph::plan_delete::{COUNTED_MAX, Doomed, Facts, Referrer, TOGETHER_MAX, Unset};
+use bowline_graph::plan_delete::{
+    COUNTED_MAX, Doomed, Facts, NAMED_MAX, Referrer, TOGETHER_MAX, Unset,
+};
 use bowline_graph::reference::PARENT;
 use bowline_graph::{Held, Inbound, TargetName};
 use bowline_store::{Condition, Hit, IndexCursor, Key, Position, Row, RowId, Snapshot, Version};
@@ -22,6 +24,9 @@ use crate::engine::{Engine, errors};
 
 /// Entries of the index that are read of those that block: one more than are counted.
 const BLOCKERS_READ: usize = COUNTED_MAX as usize + 1;
+/// Rules that a deletion follows in its own commit.
+const TOGETHER: &[Rule] = &[Rule::CascadeSync, Rule::UnsetSync];
+const FORCED: &[Rule] = &[Rule::Block, Rule::CascadeSync, Rule::UnsetSync];
 /// Rows that are in memory at once, of those that are only looked at.
 const PAGE: usize = 128;
 
@@ -141,6 +146,7 @@ impl Engine {
         let mut snapshot = snapshot_of(wish).await?;
         for at in 0..gathered.facts.doomed.len() {
             look_for_later(wish, &mut gathered.facts, at, &found, snapshot.as_mut()).await?;
+            name_blockers(&mut gathered.facts, at, &found, snapshot.as_mut()).await?;
         }
         drop(snapshot);
         self.prepare_unsets(wish, gathered, found.unsets).await
@@ -158,8 +164,14 @@ impl Engine {
         let mut snapshot = snapshot_of(wish).await?;
         for at in level {
             read_inbound(&mut gathered.facts.doomed[at], asking, snapshot.as_mut()).await?;
-            for seen in read_referrers(wish, &mut gathered.facts, at, snapshot.as_mut()).await? {
-                sort(wish, &mut gathered.facts.doomed[at], found, seen);
+            let facts = &mut gathered.facts;
+            // With force, those that block may go too, so that more than their keys is needed.
+            let rules = if wish.force { FORCED } else { TOGETHER };
+            for seen in read_referrers(wish, facts, at, rules, snapshot.as_mut()).await? {
+                sort(wish, &mut facts.doomed[at], found, seen);
+            }
+            if !wish.force {
+                count_blockers(facts, at, snapshot.as_mut()).await?;
             }
         }
         Ok(())
@@ -259,15 +271,13 @@ async fn read_referrers(
     wish: &Wish<'_>,
     facts: &mut Facts,
     at: usize,
+    rules: &[Rule],
     snapshot: &mut dyn Snapshot,
 ) -> Result<Vec<Seen>, Status> {
     let mut all = Vec::new();
-    for (rule, limit) in [
-        (Rule::Block, BLOCKERS_READ),
-        (Rule::CascadeSync, TOGETHER_MAX),
-        (Rule::UnsetSync, TOGETHER_MAX),
-    ] {
-        let seen = read_by(wish, facts, at, rule, limit, snapshot).await?;
+    for rule in rules {
+        let limit = if *rule == Rule::Block { BLOCKERS_READ } else { TOGETHER_MAX };
+        let seen = read_by(wish, facts, at, *rule, limit, snapshot).await?;
         let is_cut = seen.len() == limit;
         let doomed = &mut facts.doomed[at];
         match rule {
@@ -277,6 +287,45 @@ async fn read_referrers(
         all.extend(seen);
     }
     Ok(all)
+}
+
+/// Counts what blocks one of the doomed, by keys alone.
+async fn count_blockers(
+    facts: &mut Facts,
+    at: usize,
+    snapshot: &mut dyn Snapshot,
+) -> Result<(), Status> {
+    let mut keys = BTreeSet::new();
+    for range in facts.doomed[at].ranges_of(&facts.spaces, Rule::Block) {
+        let found = snapshot.index_keys(&range, BLOCKERS_READ).await;
+        keys.extend(found.map_err(|error| errors::store(&error))?);
+    }
+    let target = &mut facts.doomed[at];
+    target.has_more_blockers = keys.len() >= BLOCKERS_READ;
+    let counted = |key| Referrer { key, paths: Vec::new(), rule: Rule::Block };
+    target.referrers.extend(keys.into_iter().take(BLOCKERS_READ).map(counted));
+    Ok(())
+}
+
+/// Reads the first of those that were only counted and stay, so that they can be named.
+async fn name_blockers(
+    facts: &mut Facts,
+    at: usize,
+    found: &Found,
+    snapshot: &mut dyn Snapshot,
+) -> Result<(), Status> {
+    let Doomed { uid, referrers, .. } = &mut facts.doomed[at];
+    let is_unnamed = |r: &&mut Referrer| r.rule == Rule::Block && r.paths.is_empty();
+    let stays = |r: &&mut Referrer| !found.doomed.contains(&r.key);
+    let mut unnamed: Vec<_> =
+        referrers.iter_mut().filter(is_unnamed).filter(stays).take(NAMED_MAX).collect();
+    let keys: Vec<_> = unnamed.iter().map(|referrer| referrer.key.clone()).collect();
+    let rows = snapshot.batch_get(&keys).await.map_err(|error| errors::store(&error))?;
+    for (referrer, row) in unnamed.iter_mut().zip(rows) {
+        let held = row.map(|row| aside_of(&row).references).unwrap_or_default();
+        referrer.paths = paths(*uid, Rule::Block, &held);
+    }
+    Ok(())
 }
 
 /// Whether anything refers to one of the doomed by a rule that is for afterwards, and does not go anyway.
@@ -318,7 +367,7 @@ async fn read_by(
             let hits = snapshot.scan_index(&range, after.as_ref(), page, false).await;
             let hits = hits.map_err(|error| errors::store(&error))?;
             let is_end = hits.len() < page;
-            after = hits.last().map(cursor);
+            after = hits.last().map(IndexCursor::at);
             all.extend(hits.into_iter().map(|hit| seen(wish, target, rule, hit)));
             if is_end {
                 break;
@@ -328,18 +377,10 @@ async fn read_by(
     Ok(all)
 }
 
-fn cursor(hit: &Hit) -> IndexCursor {
-    let (kind, name) = (hit.key.table.kind.clone(), hit.key.name.clone());
-    IndexCursor { value: hit.value.clone(), kind, name }
-}
-
 fn seen(wish: &Wish<'_>, target: &Doomed, rule: Rule, hit: Hit) -> Seen {
     let Hit { key, row, .. } = hit;
     let held = aside_of(&row).references;
-    let is_it =
-        |held: &&Held| held.uid == target.uid && Rule::of(held.behaviour, held.is_sync) == rule;
-    let paths = held.iter().filter(is_it).map(|held| held.path.clone()).collect();
-    let referrer = Referrer { key, paths, rule };
+    let referrer = Referrer { key, paths: paths(target.uid, rule, &held), rule };
     let is_async = |shape: &Arc<Shape>| shape.ty.async_deletion;
     let is_kept = || wish.deployment.shapes.get(&referrer.key.table).is_some_and(is_async);
     let is_needed = rule == Rule::UnsetSync || (goes(wish, &referrer) && is_kept());
@@ -349,4 +390,10 @@ fn seen(wish: &Wish<'_>, target: &Doomed, rule: Rule, hit: Hit) -> Seen {
         false => Row { id: row.id, ..Row::new(row.version, "") },
     };
     Seen { referrer, is_marked, row, held }
+}
+
+/// Fields by which one that holds these references refers to the resource with this uid.
+fn paths(uid: RowId, rule: Rule, held: &[Held]) -> Vec<String> {
+    let is_it = |held: &&Held| held.uid == uid && Rule::of(held.behaviour, held.is_sync) == rule;
+    held.iter().filter(is_it).map(|held| held.path.clone()).collect()
 }
