@@ -112,7 +112,7 @@ async fn what_was_granted_for_a_save_that_fails_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_dry_run_looks_here_and_asks_nobody() {
+async fn a_dry_run_asks_everybody_and_leaves_nothing() {
     let world = World::furnished().await;
     let user = world.user("c").await.unwrap();
     let dry = |thing| {
@@ -122,6 +122,9 @@ async fn a_dry_run_looks_here_and_asks_nobody() {
     };
     let missing = dry(json!({ "neighbour": "shelves/s/things/none" })).await.unwrap_err();
     assert_eq!(missing.reason, Reason::ReferenceNotFound);
+    let missing = dry(json!({ "owners": ["users/none"] })).await.unwrap_err();
+    let real = world.thing("t", json!({ "owners": ["users/none"] })).await.unwrap_err();
+    assert_eq!(told(&missing), told(&real));
     dry(json!({ "owners": ["users/c"] })).await.unwrap();
     assert!(world.inbound(&user).await.is_none() && !world.has_thing("t").await);
 }

@@ -48,3 +48,29 @@ async fn an_owner_that_cannot_be_asked_is_named_and_nothing_is_written() {
     assert_eq!(read.unwrap_err().reason, Reason::ResourceNotFound);
     fleet.device("us", "p", "us", "d").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_dry_run_is_refused_as_a_save_would_be_and_leaves_nothing() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let dry = async || {
+        let device = json!({ "parent": "projects/p/regions/us", "deviceId": "d", "device": {}, "validateOnly": true });
+        fleet.call("us", "devices.v1.DeviceService/CreateDevice", device).await
+    };
+    fleet.network.cut("eu");
+    let refused = dry().await.unwrap_err();
+    assert_eq!((refused.reason, &*refused.metadata["region"]), (Reason::Unavailable, "eu"));
+    fleet.network.heal("eu");
+    asked(&fleet);
+    dry().await.unwrap();
+    assert_eq!(asked(&fleet), ["devices.test@us>iam.test@eu EstablishReferences"]);
+    let question = |call: &String| call.contains("CheckIfResource");
+    let calls = async |name: &str| {
+        let name = json!({ "name": name });
+        fleet.call("eu", "iam.v1.ProjectService/DeleteProject", name).await.unwrap();
+        std::mem::take(&mut *fleet.network.calls.lock().unwrap())
+    };
+    // Nobody is listed as one that may refer to it, so nobody is asked.
+    let calls = calls("projects/p").await;
+    assert!(!calls.iter().any(question), "{calls:?}");
+}

@@ -39,6 +39,8 @@ pub(crate) struct Establishing {
     until: Duration,
     waited: Duration,
     moves: usize,
+    /// Nothing is to be granted.
+    is_dry: bool,
 }
 
 /// How a round ended.
@@ -73,8 +75,9 @@ struct Message {
 }
 
 impl Establishing {
-    pub(crate) fn new(me: DeploymentId, until: Duration) -> Self {
-        Self { me, until, waited: Duration::ZERO, moves: 0 }
+    /// `is_dry`: owners are asked what they would answer.
+    pub(crate) fn new(me: DeploymentId, until: Duration, is_dry: bool) -> Self {
+        Self { me, until, waited: Duration::ZERO, moves: 0, is_dry }
     }
 }
 
@@ -122,7 +125,7 @@ impl Engine {
         let left = establishing.until.saturating_sub(self.seams.clock.monotonic());
         // Some time is left to say who did not answer.
         let left = (left * 3 / 4).min(ANSWER_MAX);
-        let request = message.request();
+        let request = message.request(establishing.is_dry);
         let (me, owner) = (&establishing.me, &message.owner);
         self.ask(me, owner, method::ESTABLISH_REFERENCES, &request, left).await
     }
@@ -193,7 +196,7 @@ impl Engine {
 }
 
 impl Message {
-    fn request(&self) -> EstablishReferencesRequest {
+    fn request(&self, is_dry: bool) -> EstablishReferencesRequest {
         let wanted = self.wanted.iter().map(|((target, behaviour, fence), id)| {
             use bowline_wire::bowline::mixin::v1::Behaviour as Wire;
             establish_references_request::Wanted {
@@ -203,7 +206,7 @@ impl Message {
                 blockade_id: id.to_vec(),
             }
         });
-        EstablishReferencesRequest { wanted: wanted.collect() }
+        EstablishReferencesRequest { wanted: wanted.collect(), is_dry }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The owner's side of references: `EstablishReferences`, `ConfirmBlockades`, `WithdrawBlockades`.
 //!
-//! A source is granted all that it wants, or nothing. One that is known already costs one read here and no commit.
+//! A source is granted all that it wants, or nothing. One that is known already costs one read here and no commit; so does
+//! one that asks for a save which is only tried (`is_dry`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,49 @@ impl Engine {
             Ok(found) => found,
             Err(refused) => return Ok(refused),
         };
+        if request.is_dry {
+            return Ok(self.grant_none(&asking, &wanted, &found));
+        }
         self.grant_all(&asking, &wanted, &found).await
+    }
+
+    /// What a request for nothing but an answer is told: what it would be granted, or refused.
+    fn grant_none(
+        &self,
+        asking: &Asking<'_>,
+        wanted: &[Wanted],
+        found: &[Found],
+    ) -> EstablishReferencesResponse {
+        let each = wanted.iter().zip(found).map(|(wanted, found)| {
+            let is_settled = found.inbound.as_ref().is_some_and(|inbound| {
+                inbound.grant_by_reading(asking.caller, wanted.fence, &wanted.blockade).is_some()
+            });
+            match self.being_deleted(asking, wanted, found) {
+                Some(no) if !is_settled => Err(no),
+                _ => Ok(found),
+            }
+        });
+        let granted = match all(each.collect()) {
+            Ok(granted) => granted,
+            Err(refused) => return refused,
+        };
+        let granted = granted.into_iter().map(|found| WireGranted {
+            epoch: Some(found.inbound.as_ref().map(|i| i.epoch).unwrap_or_default().into()),
+            uid: found.uid.0.to_be_bytes().to_vec(),
+            has_blockade: false,
+        });
+        EstablishReferencesResponse { granted: granted.collect(), refused: Vec::new() }
+    }
+
+    /// Why nothing is granted on a target at the moment: somebody is about to delete it.
+    fn being_deleted(&self, asking: &Asking<'_>, wanted: &Wanted, found: &Found) -> Option<No> {
+        let held_off = self.held_off(asking.deployment, &found.target.kind, found.uid);
+        if held_off.is_zero() {
+            return None;
+        }
+        let message = format!("\"{}\" is about to be deleted", wanted.target.name);
+        let no = No::new(Refusal::DeletionInProgress, message);
+        Some(No { retry: held_off.min(RETRY_MAX), ..no })
     }
 
     async fn grant_all(
@@ -131,11 +174,8 @@ impl Engine {
         if let Some(granted) = by_reading {
             return Ok(Ok(granted));
         }
-        let held_off = self.held_off(deployment, &found.target.kind, found.uid);
-        if !held_off.is_zero() {
-            let message = format!("\"{}\" is about to be deleted", wanted.target.name);
-            let no = No::new(Refusal::DeletionInProgress, message);
-            return Ok(Err(No { retry: held_off.min(RETRY_MAX), ..no }));
+        if let Some(no) = self.being_deleted(asking, wanted, found) {
+            return Ok(Err(no));
         }
         let by = (*caller).clone();
         let change = Change::Grant { by, fence: wanted.fence, blockade: wanted.blockade };

@@ -33,7 +33,7 @@ pub(crate) struct Saving<'a> {
     pub(crate) is_marked: bool,
     /// Until when, as monotonic time.
     pub(crate) until: Duration,
-    /// Nothing is to be committed: what is owned here is looked up, and nobody else is asked.
+    /// Nothing is to be committed: others are asked what they would grant, and grant nothing.
     pub(crate) is_dry: bool,
 }
 
@@ -141,7 +141,8 @@ impl Engine {
             Box::pin(self.footings(saving, &diff, &wanted)).await?
         };
         if saving.is_dry {
-            return Ok(Settled::default());
+            // An owner that does not know of dry questions has granted, and is given back what it did.
+            return Ok(Settled { footings, ..Settled::default() });
         }
         self.plan_references(saving, &own, diff, footings)
     }
@@ -175,7 +176,7 @@ impl Engine {
         wanted: &BTreeMap<TargetName, Behaviour>,
     ) -> Result<BTreeMap<TargetName, Footing>, Status> {
         let me = self.me(&saving.deployment.service);
-        let mut establishing = Establishing::new(me.clone(), saving.until);
+        let mut establishing = Establishing::new(me.clone(), saving.until, saving.is_dry);
         let mut footings = BTreeMap::new();
         loop {
             let open: Vec<_> = wanted.keys().filter(|t| !footings.contains_key(*t)).collect();
@@ -217,7 +218,7 @@ impl Engine {
             }
         }
         let mut round = Round::Settled;
-        if problems.is_empty() && !saving.is_dry {
+        if problems.is_empty() {
             let asked = at.elsewhere.into_iter().map(|(owner, targets)| {
                 let wants = targets.into_iter().map(|target| {
                     let (behaviour, fence) = (wanted[&target], fences.get(&target).copied());

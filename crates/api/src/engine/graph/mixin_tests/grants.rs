@@ -102,7 +102,10 @@ async fn who_is_not_a_party_is_refused() {
     let own = DeploymentId::new(IAM, "");
     let refused = world.establish(&own, wanted()).await.unwrap_err();
     assert_eq!(refused.reason, Reason::CallerRefused);
-    let request = bowline_wire::bowline::mixin::v1::EstablishReferencesRequest { wanted: wanted() };
+    let request = bowline_wire::bowline::mixin::v1::EstablishReferencesRequest {
+        wanted: wanted(),
+        is_dry: false,
+    };
     let nobody =
         world.ask::<EstablishReferencesResponse>(None, IAM, method::ESTABLISH_REFERENCES, &request);
     assert_eq!(nobody.await.unwrap_err().reason, Reason::CallerNotIdentified);

@@ -377,7 +377,7 @@ impl World {
         caller: &DeploymentId,
         wanted: Vec<wire::establish_references_request::Wanted>,
     ) -> Result<wire::EstablishReferencesResponse, Status> {
-        let request = wire::EstablishReferencesRequest { wanted };
+        let request = wire::EstablishReferencesRequest { wanted, is_dry: false };
         self.ask(Some(caller), IAM, wire::method::ESTABLISH_REFERENCES, &request).await
     }
 
