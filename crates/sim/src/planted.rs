@@ -49,6 +49,8 @@ faults! {
     WritesLost = "writes-lost",
     /// Lists do not name the regions that could not be reached.
     ListsSilent = "lists-silent",
+    /// A commit that is lost because somebody else has changed a resource is made all the same, without reading it again.
+    LostUnread = "lost-unread",
 
     /// Saves do not require that no fence is above what they were granted.
     FencesIgnored = "fences-ignored",
@@ -98,6 +100,8 @@ faults! {
     ResumedTooLate = "resumed-too-late",
     /// Streams of deletions leave out what is unfinished when they begin.
     BeginningsUntold = "beginnings-untold",
+    /// Those who are asked what they hold are told the name in one API version only.
+    NamesToldOnce = "names-told-once",
 }
 
 impl Fault {
@@ -116,14 +120,34 @@ impl Fault {
                 batch.conditions.retain(|c| !is_on(c, "~request"));
                 batch.writes.retain(|w| !writes_to(w, "~request"));
             }
+            Self::LostUnread => write_unread(batch, read),
             _ => self.spoil_batch_of_graph(batch, read, strikes),
         }
     }
 
     /// What the line makes of a call.
     pub(crate) fn spoil_call(self, call: &mut Call) {
-        if self == Self::ForwardedForgotten {
-            call.headers.retain(|(name, _)| name != headers::FORWARDED);
+        match self {
+            Self::ForwardedForgotten => call.headers.retain(|(name, _)| name != headers::FORWARDED),
+            Self::NamesToldOnce => graph::tell_one_name(call),
+            _ => {}
+        }
+    }
+}
+
+/// Takes resources for being at the versions at which they are.
+fn write_unread(batch: &mut Batch, read: &dyn Fn(&Key) -> Option<Row>) {
+    for condition in &mut batch.conditions {
+        let Condition::RowAt { key, version } = condition else { continue };
+        let Some(there) = read(key).filter(|_| graph::is_resource(&key.table)) else { continue };
+        *version = there.version;
+        for write in &mut batch.writes {
+            match write {
+                Write::Put { key: written, row, .. } if written == key => {
+                    row.version = row.version.max(there.version + 1);
+                }
+                _ => {}
+            }
         }
     }
 }

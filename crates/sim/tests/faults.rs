@@ -78,3 +78,13 @@ fn sources_that_are_let_go_too_soon_are_found() {
 fn namesakes_of_what_was_deleted_are_found() {
     is_found(Fault::NamesakesTold, "");
 }
+
+#[test]
+fn names_that_are_told_in_one_version_only_are_found() {
+    is_found(Fault::NamesToldOnce, "");
+}
+
+#[test]
+fn lost_commits_that_are_made_without_reading_again_are_found() {
+    is_found(Fault::LostUnread, "");
+}

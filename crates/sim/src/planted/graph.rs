@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bowline_graph::inbound::{EPOCH, GRANTS};
 use bowline_graph::{Epoch, Inbound, index};
+use bowline_node::Call;
 use bowline_store::{Batch, Condition, Key, Row, RowId, Table, Write};
 use bowline_wire::bowline::mixin::v1 as wire;
 use bowline_wire::bowline::mixin::v1::method;
@@ -31,7 +32,7 @@ fn is_inbound(table: &Table) -> bool {
     table.kind.starts_with("~inbound/")
 }
 
-fn is_resource(table: &Table) -> bool {
+pub(super) fn is_resource(table: &Table) -> bool {
     Kind::of(&table.namespace, &table.kind).is_some()
 }
 
@@ -216,6 +217,22 @@ impl Fault {
         }
         told.encode_to_vec().into()
     }
+}
+
+/// Leaves out the names of what is asked about in all versions but one; that the others are there is still said.
+pub(super) fn tell_one_name(call: &mut Call) {
+    let is_question =
+        [method::CHECK_IF_RESOURCE_IS_BLOCKED, method::CHECK_IF_RESOURCE_HAS_DELETION_SUBSCRIBER]
+            .contains(&&*call.path);
+    let Ok(mut asked) = wire::CheckRequest::decode(call.message.clone()) else { return };
+    if !is_question {
+        return;
+    }
+    for question in &mut asked.questions {
+        let names = question.names.iter_mut().filter(|name| !name.name.is_empty());
+        names.skip(1).for_each(|name| name.name.clear());
+    }
+    call.message = asked.encode_to_vec().into();
 }
 
 /// What a stream has told until now.
