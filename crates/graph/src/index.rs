@@ -14,7 +14,7 @@ use crate::aside::Held;
 use crate::reference::{Behaviour, TargetName};
 
 /// The name of the index.
-pub const REFERENCES: &str = "~ref";
+pub const REFERENCES: &str = "~referrers";
 /// The field of a resource's row that says that it may be referred to: its uid, while it is active.
 pub const ACTIVE: &str = "~active";
 

@@ -24,7 +24,7 @@ use super::failure::{OpenError, store_error};
 use super::row::State;
 
 /// Raised by every change that another program cannot read. There is none yet that reads two.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// "Bowl", so that `file` and we can tell our files from others.
 const APPLICATION_ID: i64 = 0x426f_776c;
