@@ -325,6 +325,8 @@ impl std::io::Write for Log {
 async fn what_the_callee_logs_says_which_request_it_was_for_and_from_whom() {
     let world = World::new().await;
     let log = Log::default();
+    // What no subscriber wants at first is remembered as unwanted, also for this test; so the other threads' one wants all.
+    drop(tracing::subscriber::set_global_default(tracing_subscriber::registry()));
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
     let _guard = tracing::subscriber::set_default(subscriber.finish());

@@ -118,11 +118,23 @@ impl Known {
             Ok(_) if !happened => {
                 Err(format!("S6: {name} is said to be {value} now, and never was"))
             }
-            Err(status) if status.reason == Reason::ResourceExists && asked.once && happened => {
+            // It may have come twice: once while another resource had the name, and was told so, and once later.
+            Err(status)
+                if status.reason == Reason::ResourceExists
+                    && asked.once
+                    && happened
+                    && !self.was_another(asked) =>
+            {
                 Err(format!("{value} was written to {name}, and answered with {}", status.message))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether something that was written otherwise had the name between question and answer.
+    fn was_another(&self, asked: &Asked) -> bool {
+        let states = self.between(asked.kind, &asked.name, asked.since);
+        states.iter().flatten().any(|state| *state != asked.value)
     }
 
     /// The states that a resource had at some moment after `since`.

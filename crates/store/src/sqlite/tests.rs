@@ -114,9 +114,12 @@ async fn an_older_format_is_refused_with_the_way_out() {
     open(&path).unwrap().close().await.unwrap();
     outside(&path).pragma_update(None, "user_version", 1).unwrap();
     let error = open(&path).unwrap_err().to_string();
-    let expected = "has store format 1, and this program reads only format 2: serve it with the program that wrote it, \
-                    or move it away to start with an empty store";
-    assert!(error.ends_with(expected), "{error}");
+    let expected = format!(
+        "has store format 1, and this program reads only format {}: serve it with the program that wrote it, or move it \
+         away to start with an empty store",
+        format::FORMAT
+    );
+    assert!(error.ends_with(&expected), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use bowline_base::Status;
 use bowline_graph::{TargetName, index, plan_save};
-use bowline_store::{Key, Row, RowId, Snapshot, StoreError};
+use bowline_store::{IndexRange, Key, Row, RowId, Snapshot, StoreError};
 
 use crate::engine::shape::{Shape, document_of};
 use crate::engine::{Deployment, errors};
@@ -42,12 +42,20 @@ pub(crate) async fn is_referred_to(
     uid: RowId,
     snapshot: &mut dyn Snapshot,
 ) -> Result<bool, StoreError> {
-    for space in deployment.namespaces() {
-        for name in names {
-            let range = index::range_to(&space, name, uid);
-            if !snapshot.scan_index(&range, None, 1, false).await?.is_empty() {
-                return Ok(true);
-            }
+    let spaces = deployment.namespaces();
+    let in_space = |space| names.iter().map(move |name| index::range_to(space, name, uid));
+    let ranges: Vec<_> = spaces.iter().flat_map(in_space).collect();
+    has_any(snapshot, &ranges).await
+}
+
+/// Whether anything lies in one of the ranges of the reverse index. Cost: a look-up for each until one has something.
+pub(crate) async fn has_any(
+    snapshot: &mut dyn Snapshot,
+    ranges: &[IndexRange],
+) -> Result<bool, StoreError> {
+    for range in ranges {
+        if !snapshot.index_keys(range, 1).await?.is_empty() {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -16,6 +16,7 @@ use bowline_store::{Batch, CommitError, IndexCursor, IndexRange, Snapshot};
 use bowline_wire::bowline::mixin::v1::check_response::Holding;
 use bowline_wire::bowline::mixin::v1::{CheckRequest, CheckResponse, check_request};
 
+use super::kept::has_any;
 use super::wire;
 use crate::engine::{Deployment, Engine, errors};
 use crate::handler::Context;
@@ -203,8 +204,8 @@ async fn facts(
             let is_found = count(snapshot, asked, about, &question.names, &mut tally).await?;
             // What blocks also refers; what refers may block.
             let has_other = match about {
-                About::Blockers => is_found || has_any(snapshot, other).await?,
-                About::Referrers => is_found && has_any(snapshot, other).await?,
+                About::Blockers => is_found || is_used(snapshot, other).await?,
+                About::Referrers => is_found && is_used(snapshot, other).await?,
             };
             let (blocks, refers) = match about {
                 About::Blockers => (is_found, has_other),
@@ -219,9 +220,8 @@ async fn facts(
     Ok(facts)
 }
 
-async fn has_any(snapshot: &mut dyn Snapshot, range: &IndexRange) -> Result<bool, Status> {
-    let hits = snapshot.scan_index(range, None, 1, false).await;
-    Ok(!hits.map_err(|error| errors::store(&error))?.is_empty())
+async fn is_used(snapshot: &mut dyn Snapshot, range: &IndexRange) -> Result<bool, Status> {
+    has_any(snapshot, std::slice::from_ref(range)).await.map_err(|error| errors::store(&error))
 }
 
 /// Adds what is in the range to the tally, as far as that has room; whether there is anything.

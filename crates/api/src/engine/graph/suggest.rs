@@ -13,13 +13,14 @@ use bowline_control::{Bell, Heard};
 use bowline_graph::index::{self, Rule};
 use bowline_graph::{Behaviour, Held, TargetName, aside};
 use bowline_node::DeploymentId;
-use bowline_store::{IndexRange, RowId, Snapshot};
+use bowline_store::{RowId, Snapshot};
 use bowline_wire::bowline::mixin::v1::{
     SuggestQuestionsRequest, SuggestQuestionsResponse, method, suggest_questions_request,
 };
 use futures::future::join_all;
 
 use super::control::Here;
+use super::kept::has_any;
 use crate::engine::{Deployment, Engine, errors};
 
 /// Targets that are kept in mind; those beyond are not suggested.
@@ -162,7 +163,8 @@ async fn left(
     for space in deployment.namespaces() {
         for rule in Rule::ALL {
             let range = index::range_by(&space, target, uid, rule);
-            if has_any(snapshot, &range).await? {
+            let found = has_any(snapshot, &[range]).await;
+            if found.map_err(|error| errors::store(&error))? {
                 if rule == Rule::Block {
                     return Ok(Left::Blocking);
                 }
@@ -171,9 +173,4 @@ async fn left(
         }
     }
     Ok(left)
-}
-
-async fn has_any(snapshot: &mut dyn Snapshot, range: &IndexRange) -> Result<bool, Status> {
-    let hits = snapshot.scan_index(range, None, 1, false).await;
-    Ok(!hits.map_err(|error| errors::store(&error))?.is_empty())
 }

@@ -18,6 +18,7 @@ use futures::StreamExt;
 
 use super::commit::Piece;
 use crate::engine::graph::delete::rule::{ByRule, Cause, Referring, SIMPLE_MAX};
+use crate::engine::graph::kept::has_any;
 use crate::engine::{Deployment, Engine, errors};
 
 /// Referrers that are unset in one commit.
@@ -110,13 +111,9 @@ impl Engine {
     ) -> Result<bool, Status> {
         let snapshot = deployment.backend.snapshot().await;
         let mut snapshot = snapshot.map_err(|error| errors::store(&error))?;
-        for range in Rule::ALL.into_iter().flat_map(|rule| gone.ranges(deployment, rule)) {
-            let hits = snapshot.scan_index(&range, None, 1, false).await;
-            if !hits.map_err(|error| errors::store(&error))?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let of_rule = |rule| gone.ranges(deployment, rule);
+        let ranges: Vec<_> = Rule::ALL.into_iter().flat_map(of_rule).collect();
+        has_any(snapshot.as_mut(), &ranges).await.map_err(|error| errors::store(&error))
     }
 
     /// Works off the referrers that `deployment` has.

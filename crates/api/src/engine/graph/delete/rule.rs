@@ -10,12 +10,10 @@ use std::sync::Arc;
 use bowline_base::{Reason, Status};
 use bowline_graph::{Behaviour, Held, index};
 use bowline_store::incarnation::TurnError;
-use bowline_store::{
-    Batch, CommitError, Condition, IndexRange, Key, Range, Row, RowId, Snapshot, Write,
-};
+use bowline_store::{Batch, CommitError, Condition, IndexRange, Key, Range, Row, RowId, Write};
 
 use super::{Wish, inbound_key, name_of};
-use crate::engine::graph::kept::finalizers;
+use crate::engine::graph::kept::{finalizers, has_any};
 use crate::engine::ownership::Guard;
 use crate::engine::shape::{Shape, aside_of};
 use crate::engine::{Deployment, Engine, errors};
@@ -222,7 +220,9 @@ impl Engine {
                 continue;
             }
             let has_inbound = rows.next().flatten().is_some();
-            let is_free = !has_inbound && is_empty(&ranges, snapshot.as_mut()).await?;
+            let is_referred_to = has_any(snapshot.as_mut(), &ranges).await;
+            let is_referred_to = is_referred_to.map_err(|error| errors::store(&error))?;
+            let is_free = !has_inbound && !is_referred_to;
             let is_simple = is_free && now.may_be_simple();
             if is_simple { &mut simple } else { &mut *left }.push(now);
         }
@@ -254,14 +254,4 @@ struct Together {
     unowned: Vec<Referring>,
     /// One for each place.
     guards: Vec<Option<Guard>>,
-}
-
-async fn is_empty(ranges: &[IndexRange], snapshot: &mut dyn Snapshot) -> Result<bool, Status> {
-    for range in ranges {
-        let hits = snapshot.scan_index(range, None, 1, false).await;
-        if !hits.map_err(|error| errors::store(&error))?.is_empty() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
