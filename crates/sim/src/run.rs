@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// clock that may have been wrong by an hour, so after the first time all clocks jump. Together it is less than the half hour
 /// after which controllers hear all deletions anew: what is heard is not to be missed until then.
 const DONE_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// Until all have heard of the last change of a policy; what is taken for the owner without asking lives for ten seconds.
+const HEARD: Duration = Duration::from_secs(15);
 /// How far they jump then.
 const OVERDUE_MILLIS: i64 = 75 * 60_000;
 /// How often it is looked whether they are done.
@@ -214,6 +216,7 @@ async fn is_done(fleet: &Arc<Fleet>) -> bool {
 
 /// Liveness: what is committed is read everywhere and in full, and everything can be written again.
 async fn all_is_well(fleet: &Arc<Fleet>, workload: &Arc<Workload>) {
+    fleet.world.sleep(HEARD).await;
     fleet.judge.check_disks(fleet.disks());
     for region in fleet.regions() {
         let client = Client { fleet: fleet.clone(), region: region.clone(), deadline: PATIENCE };

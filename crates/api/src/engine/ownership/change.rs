@@ -19,6 +19,7 @@ use prost::Message as _;
 use prost_reflect::DynamicMessage;
 
 use super::moves::{self, Move};
+use super::release::Over;
 use super::rows_of;
 use crate::engine::{Engine, Route};
 use crate::routing::Routing;
@@ -175,31 +176,30 @@ impl Engine {
         change: &PolicyChange,
     ) -> Result<(), Refusal> {
         let Some(holder) = &change.holder else { return Ok(()) };
-        self.write_here(route, routing, change, |step| Claim {
-            owner: Arc::default(),
-            epoch: step.epoch,
-        })
-        .await?;
+        let nobody = |step: &Move| Claim { owner: Arc::default(), epoch: step.epoch };
+        self.write_here(route, routing, change, Over::Begun, nobody).await?;
         for is_last in [false, true] {
             for step in &change.moves {
                 self.ask_others(route, routing, holder, step, is_last).await?;
             }
         }
-        self.write_here(route, routing, change, Move::settled).await
+        self.write_here(route, routing, change, Over::Own, Move::settled).await
     }
 
-    /// Writes the rows of the holder's own deployment.
+    /// Writes the rows of the holder's own deployment. Of changes that go on at the same time, the one that begins later has
+    /// its way: the other finds a row that is not its own, before it commits or gives anything back.
     async fn write_here(
         &self,
         route: &Route,
         routing: &Routing,
         change: &PolicyChange,
+        over: Over,
         claim: impl Fn(&Move) -> Claim + Send,
     ) -> Result<(), Refusal> {
         let me = routing.me(&route.deployment.service);
         for step in &change.moves {
             let place = Place { holder: change.holder.clone(), part: step.part.clone() };
-            let answer = self.release(&route.deployment, &place, &claim(step)).await;
+            let answer = self.release(&route.deployment, &place, &claim(step), over).await;
             judge(vec![(me.clone(), answer.map_err(Refusal::Status)?)])?;
         }
         Ok(())

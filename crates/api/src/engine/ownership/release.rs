@@ -24,6 +24,17 @@ const NAMED_MAX: usize = 10;
 const NAME_BYTES_MAX: usize = 1_024;
 const ATTEMPTS_MAX: usize = 16;
 
+/// Which row a claim may take the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Any of an earlier epoch. The same claim once more is the same request once more.
+    Earlier,
+    /// Any of an earlier epoch, and no other change has written this one: so each epoch begins one change only.
+    Begun,
+    /// That of the epoch before, by which the same change began.
+    Own,
+}
+
 /// What stands against giving up a place.
 pub(super) struct Obstacles {
     count: usize,
@@ -43,7 +54,7 @@ impl Engine {
         let place = place_of(request)?;
         let claim = claim_of(request)?;
         let deployment = self.asked_to_release(request, context)?;
-        self.release(deployment, &place, &claim).await
+        self.release(deployment, &place, &claim, Over::Earlier).await
     }
 
     /// The deployment that is asked, if the caller may ask.
@@ -70,12 +81,13 @@ impl Engine {
         deployment: &Deployment,
         place: &Place,
         wanted: &Claim,
+        over: Over,
     ) -> Result<ReleaseOwnershipResponse, Status> {
         let rows = rows_of(deployment)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = deployment.begin().await?;
             let seen = rows.refresh(place).await.map_err(|error| errors::store(&error))?;
-            if let Some(answer) = answer_by(seen.as_ref(), wanted) {
+            if let Some(answer) = answer_by(seen.as_ref(), wanted, over) {
                 return Ok(answer);
             }
             let ranges = self.ranges_left(deployment, place, wanted);
@@ -164,10 +176,14 @@ async fn count(
 }
 
 /// The answer, if the row already says enough for one.
-fn answer_by(seen: Option<&Claim>, wanted: &Claim) -> Option<ReleaseOwnershipResponse> {
-    let seen = seen.filter(|seen| seen.epoch >= wanted.epoch)?;
+fn answer_by(seen: Option<&Claim>, wanted: &Claim, over: Over) -> Option<ReleaseOwnershipResponse> {
+    let is_open = |seen: &Claim| match over {
+        Over::Earlier | Over::Begun => seen.epoch < wanted.epoch,
+        Over::Own => seen.epoch + 1 == wanted.epoch,
+    };
+    let seen = seen.filter(|seen| !is_open(seen))?;
     // The same request once more has the same answer; any other comes too late.
-    let is_released = seen == wanted;
+    let is_released = over == Over::Earlier && seen == wanted;
     Some(ReleaseOwnershipResponse { released: is_released, ..said(Some(seen)) })
 }
 
@@ -217,4 +233,34 @@ fn claim_of(request: &ReleaseOwnershipRequest) -> Result<Claim, Status> {
         Status::bad_field(Reason::InvalidField, "epoch", "is not above the first one")
     })?;
     Ok(Claim { owner: request.owner_region.as_str().into(), epoch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nobody(epoch: u64) -> Claim {
+        Claim { owner: Arc::default(), epoch }
+    }
+
+    /// Whether the row may be written, or else whether the answer is that it says so already.
+    fn answer(seen: u64, wanted: u64, over: Over) -> Option<bool> {
+        answer_by(Some(&nobody(seen)), &nobody(wanted), over).map(|answer| answer.released)
+    }
+
+    #[test]
+    fn a_request_that_comes_again_is_answered_again_and_a_late_one_is_refused() {
+        assert_eq!(answer(7, 8, Over::Earlier), None);
+        assert_eq!(answer(8, 8, Over::Earlier), Some(true));
+        assert_eq!(answer(9, 8, Over::Earlier), Some(false));
+    }
+
+    #[test]
+    fn no_change_takes_the_row_of_another_one_for_its_own() {
+        assert_eq!(answer(7, 8, Over::Begun), None);
+        assert_eq!(answer(8, 8, Over::Begun), Some(false), "another change began with it");
+        assert_eq!(answer(7, 8, Over::Own), None);
+        assert_eq!(answer(8, 8, Over::Own), Some(false), "another change began after this one");
+        assert_eq!(answer(6, 8, Over::Own), Some(false));
+    }
 }
