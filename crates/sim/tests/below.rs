@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_base::Reason;
+use bowline_node::{Holder, Part, Place, ownership};
 use bowline_sim::fleet::Fleet;
-use bowline_sim::fleet::client::Wish;
+use bowline_sim::fleet::client::{Client, Wish};
+use bowline_sim::network::Meddling;
 use bowline_sim::services::Kind;
-use support::{client, done, references, to, wish};
+use support::{REGIONS, client, done, references, to, wish};
 
+const PLAN: &str = "projects/p/plans/n";
 const SENSOR: &str = "projects/p/regions/east/sensors/s";
 const SECOND: Duration = Duration::from_secs(1);
 /// Holds a sensor of `projects/p` with `BLOCK`, which therefore stays when the project is deleted.
@@ -22,7 +25,7 @@ const NORTH_SENSOR: &str = "projects/p/regions/north/sensors/s";
 
 async fn held_up(fleet: &Arc<Fleet>, sensor: &str) {
     let west = client(fleet, "west");
-    let other = Wish { policy: support::policy("north", &support::REGIONS), ..wish("q") };
+    let other = Wish { policy: support::policy("north", &REGIONS), ..wish("q") };
     west.create(Kind::Project, "projects/q", &other).await.unwrap();
     west.create(Kind::Sensor, sensor, &wish("s")).await.unwrap();
     west.create(Kind::Job, HOLDER, &to("k", &[("sensor", sensor)])).await.unwrap();
@@ -36,7 +39,7 @@ async fn held_up(fleet: &Arc<Fleet>, sensor: &str) {
 fn what_is_below_a_deleted_project_stays_in_reach_until_it_is_gone() {
     references(|fleet| async move {
         held_up(&fleet, SENSOR).await;
-        for region in support::REGIONS {
+        for region in REGIONS {
             let at = client(&fleet, region);
             let value = at.get(Kind::Sensor, SENSOR).await.unwrap();
             assert!(value.is_some(), "read from {region}");
@@ -69,7 +72,7 @@ fn what_is_below_a_deleted_project_stays_in_reach_until_it_is_gone() {
         let east = client(&fleet, "east");
         let again = Wish { policy: support::policy("east", &["east", "north"]), ..wish("again") };
         east.create(Kind::Project, "projects/p", &again).await.unwrap();
-        for region in support::REGIONS {
+        for region in REGIONS {
             let plan = format!("projects/p/plans/{region}");
             client(&fleet, region).create(Kind::Plan, &plan, &wish(region)).await.unwrap();
         }
@@ -96,4 +99,52 @@ fn what_is_below_a_deleted_project_stays_in_reach_while_its_keeper_is_away() {
         done(&fleet).await;
         assert!(fleet.judge.present(Kind::Sensor).is_empty());
     });
+}
+
+#[test]
+fn a_project_takes_what_is_below_with_it_although_a_change_of_its_policy_was_abandoned() {
+    references(|fleet| async move {
+        let at = Client { deadline: SECOND * 25, ..client(&fleet, "west") };
+        let to = |region| Wish { policy: support::policy(region, &REGIONS), ..wish(region) };
+        for region in ["north", "west"] {
+            at.update(Kind::Project, "projects/p", &to(region)).await.unwrap();
+        }
+        fleet.world.sleep(SECOND).await;
+        // West begins to make a plan while the policy lets it, and commits it while its row lets it.
+        fleet.network.meddle("EstablishReferences", Meddling::Late(SECOND * 5));
+        let made = wish("1");
+        let making = at.create(Kind::Plan, PLAN, &made);
+        let changing = async {
+            fleet.world.sleep(SECOND).await;
+            at.update(Kind::Project, "projects/p", &to("north")).await.unwrap();
+            let given_up = epoch(&fleet, "west").unwrap();
+            let back = to("west");
+            let abandoned = at.update(Kind::Project, "projects/p", &back);
+            let crash = async {
+                let is_back = |fleet: &Fleet| epoch(fleet, "west").is_some_and(|at| at > given_up);
+                support::until(&fleet, "west has it back", SECOND * 2, is_back).await;
+                fleet.crash("east");
+            };
+            let (answer, ()) = futures::future::join(abandoned, crash).await;
+            assert_eq!(answer.unwrap_err().reason, Reason::Unavailable);
+            fleet.start("east");
+        };
+        let (made, ()) = futures::future::join(making, changing).await;
+        made.unwrap();
+        fleet.world.sleep(SECOND * 10).await;
+        let stuck = at.delete(Kind::Plan, PLAN, &wish("d")).await.unwrap_err();
+        assert_eq!(stuck.reason, Reason::NotOwned, "{stuck}");
+        at.delete(Kind::Project, "projects/p", &wish("d")).await.unwrap();
+        done(&fleet).await;
+        assert!(fleet.judge.present(Kind::Plan).is_empty());
+    });
+}
+
+/// The epoch at which the row of a region's `devices` says who owns what has no region below `projects/p`.
+fn epoch(fleet: &Fleet, region: &str) -> Option<u64> {
+    let holder = Holder { kind: "iam.sim.test/Project".into(), name: "projects/p".into() };
+    let key = ownership::key(&Place { holder: Some(holder), part: Part::Control });
+    let name = format!("devices.sim.test@{region}");
+    let mut disks = fleet.disks().filter(|disk| disk.name() == name);
+    disks.find_map(|disk| disk.row(&key)).map(|row| row.version)
 }

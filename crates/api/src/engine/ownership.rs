@@ -41,8 +41,8 @@ struct Owned {
     owner: Owner,
     /// What the ownership row said before anything was decided.
     claim: Option<Claim>,
-    /// Its policy holder is gone for good, so nobody says any more who owns it: see [`orphaned`].
-    is_orphaned: bool,
+    /// Its policy holder is gone, so the row decides: see [`orphaned`] and [`Owned::left_below`].
+    is_by_row: bool,
 }
 
 impl Engine {
@@ -101,7 +101,10 @@ impl Engine {
             Err(gone) if gone.reason == Reason::ResourceNotFound && save.is_none() => {
                 orphaned(&routing.region, place, claim)
             }
-            owner => Owned { place, owner: owner?, claim, is_orphaned: false },
+            Ok(owner) if owner.is_deleting && save.is_none() => {
+                Owned::left_below(&routing.region, place, owner, claim)
+            }
+            owner => Owned { place, owner: owner?, claim, is_by_row: false },
         };
         owned.check(routing, ty, name, save)?;
         Ok(Some(Guard { at: Some(owned) }))
@@ -112,7 +115,7 @@ impl Engine {
         let owned = guard?.at.as_ref()?;
         let region = &self.routing.as_ref()?.region;
         let (place, claim) = (&owned.place, owned.claim.as_ref());
-        Some(match owned.is_orphaned {
+        Some(match owned.is_by_row {
             true => ownership::unchanged(place, claim),
             false => ownership::condition(place, region, claim),
         })
@@ -178,10 +181,25 @@ fn orphaned(region: &Arc<str>, place: Place, claim: Option<Claim>) -> Owned {
         policy: Arc::default(),
         is_deleting: false,
     };
-    Owned { place, owner, claim, is_orphaned: true }
+    Owned { place, owner, claim, is_by_row: true }
 }
 
 impl Owned {
+    /// What is to go from below a policy holder that is being deleted. Where the row names `region`, it is written there,
+    /// whatever the policy says: a change of the policy that was abandoned after `region` had been told leaves such rows,
+    /// and what was made by them cannot be given up, nor can any save of the holder settle it any more. Two deployments
+    /// never both have a row that names their own region.
+    fn left_below(region: &Arc<str>, place: Place, owner: Owner, claim: Option<Claim>) -> Self {
+        let own = claim.as_ref().filter(|claim| claim.owner == *region && owner.region != *region);
+        match own.map(|claim| claim.epoch) {
+            Some(epoch) => {
+                let owner = Owner { region: region.clone(), epoch, ..owner };
+                Self { place, owner, claim, is_by_row: true }
+            }
+            None => Self { place, owner, claim, is_by_row: false },
+        }
+    }
+
     fn check(
         &self,
         routing: &Routing,
@@ -190,7 +208,7 @@ impl Owned {
         save: Option<SaveKind>,
     ) -> Result<(), Status> {
         let is_made = save == Some(SaveKind::Create);
-        if self.is_orphaned {
+        if self.is_by_row {
             return match self.owner.region == routing.region {
                 true => Ok(()),
                 false => Err(not_owned(ty, name, &self.owner)),

@@ -16,6 +16,8 @@ mod regions;
 #[path = "../ownership/sneaky.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod sneaky;
+#[path = "../support/wait.rs"]
+mod wait;
 mod world;
 
 use std::time::Duration;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use bowline_base::{Detail, Reason, Status};
 use bowline_store::{NameRange, Table, Write, layout};
 use serde_json::json;
+use wait::eventually;
 use world::{BASE, World};
 
 fn reason<T: std::fmt::Debug>(answer: Result<T, Status>) -> Reason {
@@ -36,15 +39,6 @@ fn subjects(status: &Status) -> Vec<String> {
         _ => None,
     });
     preconditions.flatten().map(|violation| violation.subject.clone()).collect()
-}
-
-/// Waits until it is so.
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !is_so().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
 }
 
 /// How many rows of a table the nodes' store has.

@@ -3,8 +3,8 @@
 use bowline_base::Reason;
 use serde_json::json;
 
-use crate::eventually;
 use crate::fleet::Fleet;
+use crate::wait::eventually;
 
 const DELETE: &str = "iam.v1.ProjectService/DeleteProject";
 

@@ -13,11 +13,16 @@ mod gate;
 mod races;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/wait.rs"]
+mod wait;
 mod world;
+
+use std::collections::VecDeque;
 
 use bowline_base::{Reason, Status};
 use bowline_store::{NameRange, Table, layout};
 use serde_json::{Value, json};
+use wait::eventually;
 use world::World;
 
 const M: &str = "machines/m";
@@ -33,15 +38,6 @@ fn held(by: &[&str]) -> Value {
 fn is_marked(resource: &Value) -> bool {
     let metadata = &resource["metadata"];
     metadata["lifecycle"]["state"] == "DELETING" && metadata["deleteTime"].is_string()
-}
-
-/// Waits until it is so.
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !is_so().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
 }
 
 /// Waits until there is no such resource any more.
@@ -112,11 +108,14 @@ async fn a_watch_shows_an_update_and_when_it_is_gone_a_removal() {
     world.make("machine", "m", held(&["a"])).await.unwrap();
     let request = json!({ "type": "STATELESS" });
     let mut watch = world.world.stream("MachineService/WatchMachines", request).await.unwrap();
+    // Changes that come soon after each other are in one message.
+    let mut read = VecDeque::new();
     let mut next = async || loop {
-        let message = watch.expect().await;
-        if let Some(change) = message["machineChanges"].get(0) {
-            return change.clone();
+        if let Some(change) = read.pop_front() {
+            return change;
         }
+        let message = watch.expect().await;
+        read.extend(message["machineChanges"].as_array().cloned().unwrap_or_default());
     };
     assert!(!is_marked(&next().await["current"]["machine"]));
     world.delete(M).await.unwrap();

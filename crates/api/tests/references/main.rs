@@ -8,6 +8,8 @@ mod regions;
 #[path = "../ownership/sneaky.rs"]
 #[allow(dead_code, reason = "used by other tests")]
 mod sneaky;
+#[path = "../support/wait.rs"]
+mod wait;
 mod world;
 
 use bowline_api::limits::Limits;
@@ -16,7 +18,8 @@ use bowline_graph::task;
 use bowline_store::{Backend as _, Batch, Key, Row, Write, layout};
 use expect_test::expect;
 use serde_json::json;
-use world::{World, eventually, told};
+use wait::eventually;
+use world::{World, told};
 
 #[tokio::test]
 async fn what_is_not_there_cannot_be_referred_to_wherever_it_would_be() {

@@ -15,7 +15,7 @@ use bowline_store::{Backend, Key, NameRange, Row, RowId, Table, layout};
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
 
-use super::gate::{Gate, PATIENCE};
+use super::gate::Gate;
 
 const PEOPLE: &str = r#"
 syntax = "proto3";
@@ -208,13 +208,4 @@ pub fn told(status: &Status) -> String {
         );
     }
     lines.join("\n")
-}
-
-/// Waits until it is so.
-pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !is_so().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what}");
-        tokio::task::yield_now().await;
-    }
 }
