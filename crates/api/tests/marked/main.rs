@@ -13,8 +13,6 @@ mod gate;
 mod races;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/wait.rs"]
-mod wait;
 mod world;
 
 use std::collections::VecDeque;
@@ -22,7 +20,7 @@ use std::collections::VecDeque;
 use bowline_base::{Reason, Status};
 use bowline_store::{NameRange, Table, layout};
 use serde_json::{Value, json};
-use wait::eventually;
+use support::wait::eventually;
 use world::World;
 
 const M: &str = "machines/m";

@@ -10,6 +10,7 @@
 
 pub mod meddler;
 pub mod regions;
+pub mod wait;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
