@@ -140,6 +140,25 @@ fn a_project_takes_what_is_below_with_it_although_a_change_of_its_policy_was_aba
     });
 }
 
+#[test]
+fn what_began_below_a_former_project_does_not_end_where_its_namesake_lets_nothing_be() {
+    references(|fleet| async move {
+        let at = Client { deadline: SECOND * 25, ..client(&fleet, "west") };
+        fleet.network.meddle("EstablishReferences", Meddling::Late(SECOND * 5));
+        let made = wish("1");
+        let making = at.create(Kind::Sensor, NORTH_SENSOR, &made);
+        let replacing = async {
+            fleet.world.sleep(SECOND).await;
+            at.delete(Kind::Project, "projects/p", &wish("d")).await.unwrap();
+            let anew = Wish { policy: support::policy("west", &["east", "west"]), ..wish("anew") };
+            at.create(Kind::Project, "projects/p", &anew).await.unwrap();
+        };
+        let (made, ()) = futures::future::join(making, replacing).await;
+        assert_eq!(made.unwrap_err().reason, Reason::RegionNotAllowed);
+        assert!(fleet.judge.present(Kind::Sensor).is_empty());
+    });
+}
+
 /// The epoch at which the row of a region's `devices` says who owns what has no region below `projects/p`.
 fn epoch(fleet: &Fleet, region: &str) -> Option<u64> {
     let holder = Holder { kind: "iam.sim.test/Project".into(), name: "projects/p".into() };

@@ -107,7 +107,7 @@ impl Engine {
         let holder = Holder { kind: route.resource.ty.kind.as_str().into(), name: name.into() };
         let mut beyond = None;
         for _ in 0..ATTEMPTS_MAX {
-            let mut moves = self.planned(route, &holder, old, new).await?;
+            let mut moves = self.planned(route, routing, &holder, old, new).await?;
             if moves.is_empty() {
                 return Ok(PolicyChange::default());
             }
@@ -130,14 +130,15 @@ impl Engine {
     async fn planned(
         &self,
         route: &Route,
+        routing: &Routing,
         holder: &Holder,
         old: Option<&Policy>,
         new: &Policy,
     ) -> Result<Vec<Move>, Status> {
         let rows = rows_of(&route.deployment)?;
-        let regions = old.into_iter().chain([new]).flat_map(|policy| &policy.enabled_regions);
-        let parts = regions.cloned().map(Part::Region).chain([Part::Control]);
-        for part in parts {
+        let known = &routing.picture.borrow().regions.clone();
+        let regions = moves::regions(old, new, known);
+        for part in regions.into_iter().map(Part::Region).chain([Part::Control]) {
             // Another process of this deployment may have begun something.
             let place = Place { holder: Some(holder.clone()), part };
             let read = rows.refresh(&place).await;
@@ -145,7 +146,7 @@ impl Engine {
         }
         let claim =
             |part: &Part| rows.claim(&Place { holder: Some(holder.clone()), part: part.clone() });
-        Ok(moves::plan(old, new, claim))
+        Ok(moves::plan(old, new, known, claim))
     }
 
     /// Gives the parts back to those who had them, at a later epoch. What fails stays as it is.

@@ -23,6 +23,13 @@ pub(crate) struct Move {
 }
 
 impl Move {
+    /// Of a region that may have owned its part without ever having been told so, and shall not any more.
+    fn away_from(region: Arc<str>) -> Self {
+        let part = Part::Region(region.clone());
+        let (to, epoch) = (Arc::default(), FIRST_EPOCH + 1);
+        Self { part, from: region, to, epoch, is_certain: true, is_undoing: false }
+    }
+
     /// The move that undoes this one, above the row here if that was settled already.
     pub(crate) fn back(&self) -> Self {
         let (from, to) = (self.to.clone(), self.from.clone());
@@ -52,15 +59,37 @@ impl Move {
 ///
 /// A part whose row says something else than `old` is one whose move was abandoned half-way: nobody knows who has
 /// followed it, so it moves once more, wherever it shall be.
+///
+/// A holder that is made anew under an old name takes over from its former self, of whose policy nothing is left: what
+/// began while that one was there may still be about to commit, in any of the regions `known`.
 pub(crate) fn plan(
     old: Option<&Policy>,
     new: &Policy,
+    known: &BTreeSet<Arc<str>>,
     claim: impl Fn(&Part) -> Option<Claim>,
 ) -> Vec<Move> {
-    let regions = old.into_iter().chain([new]).flat_map(|policy| &policy.enabled_regions);
-    let regions: BTreeSet<_> = regions.cloned().collect();
-    let parts = std::iter::once(Part::Control).chain(regions.into_iter().map(Part::Region));
-    parts.filter_map(|part| move_of(part, old, new, &claim)).collect()
+    let is_anew = old.is_none() && claim(&Part::Control).is_some();
+    let control = move_of(Part::Control, old, new, &claim);
+    let regions = regions(old, new, known).into_iter();
+    let of_region = |region: Arc<str>| {
+        let part = Part::Region(region.clone());
+        match is_anew && claim(&part).is_none() {
+            true => (!new.is_enabled(&region)).then(|| Move::away_from(region)),
+            false => move_of(part, old, new, &claim),
+        }
+    };
+    control.into_iter().chain(regions.filter_map(of_region)).collect()
+}
+
+/// The regions that a change may be about.
+pub(crate) fn regions(
+    old: Option<&Policy>,
+    new: &Policy,
+    known: &BTreeSet<Arc<str>>,
+) -> BTreeSet<Arc<str>> {
+    let known = known.iter().filter(|_| old.is_none());
+    let said = old.into_iter().chain([new]).flat_map(|policy| &policy.enabled_regions);
+    known.chain(said).cloned().collect()
 }
 
 fn move_of(
@@ -121,7 +150,8 @@ mod tests {
             let (_, owner, epoch) = rows.iter().find(|(of, _, _)| part.to_string() == *of)?;
             Some(Claim { owner: (*owner).into(), epoch: *epoch })
         };
-        let moves = plan(old.map(policy).as_ref(), &policy(new), claim);
+        let known = ["eu", "sa", "us"].map(Arc::from).into();
+        let moves = plan(old.map(policy).as_ref(), &policy(new), &known, claim);
         let lines: Vec<_> = moves.iter().map(ToString::to_string).collect();
         expected.assert_eq(&lines.join("\n"));
     }
@@ -179,7 +209,19 @@ mod tests {
             None,
             ("us", BOTH),
             &[("control", "", 2)],
-            &expect!["control: nobody -> us, epoch 3"],
+            &expect![[r#"
+                control: nobody -> us, epoch 3
+                region sa: sa -> nobody, epoch 2"#]],
+        );
+        let rows = &[("control", "", 2), ("region eu", "", 4), ("region sa", "sa", 3)];
+        check(
+            None,
+            ("us", BOTH),
+            rows,
+            &expect![[r#"
+                control: nobody -> us, epoch 3
+                region eu: nobody -> eu, epoch 5
+                region sa: sa -> nobody, epoch 4"#]],
         );
         check(None, ("us", BOTH), &[], &expect![""]);
     }

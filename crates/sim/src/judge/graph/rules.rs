@@ -246,7 +246,8 @@ impl Graph {
         }
     }
 
-    /// A save without a new value: no client's. It may clear what a deletion says is to be cleared.
+    /// A save without a new value: no client's, unless a request came once more. It may clear what a deletion says is to be
+    /// cleared.
     fn changed_by_rule(
         &mut self,
         place: &Place,
@@ -254,6 +255,10 @@ impl Graph {
         after: &Resource,
     ) -> Result<(), String> {
         if let Some(added) = after.said.difference(&before.said).next() {
+            if self.wanted.contains_key(&after.value) {
+                // What it asks for may be another one by now, or what the name leads to in another version.
+                return self.changed_by_wish(place, Some(before), after);
+            }
             return Err(format!("{place} refers to {added:?}, which nobody asked for"));
         }
         let mut cleared = false;
