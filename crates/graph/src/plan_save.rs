@@ -51,13 +51,19 @@ pub fn diff(held: &[Held], entries: &[Entry]) -> Diff {
     diff
 }
 
-/// What a resource that is being deleted still holds of what it held, by what its document now says.
+/// What a resource that is being deleted still holds of what it held, by what its document now says; `said` is what the
+/// document said before.
 ///
-/// Where the schema has become stricter since a reference was made, it stays as it was made.
+/// Where the schema has become stricter since a reference was made, it stays as it was made: the document has said so all
+/// along.
 ///
 /// # Errors
-/// Entries of the document whose targets it did not hold: it gains none any more.
-pub fn remaining(held: &[Held], entries: &[Entry]) -> Result<Vec<Held>, Vec<Entry>> {
+/// Entries of the document whose targets it did not hold at least as strictly: it gains none any more.
+pub fn remaining(
+    held: &[Held],
+    said: &[Entry],
+    entries: &[Entry],
+) -> Result<Vec<Held>, Vec<Entry>> {
     let (mut kept, mut gained) = (Vec::new(), Vec::new());
     for entry in entries {
         let to_it = held.iter().filter(|held| held.target == entry.target);
@@ -65,8 +71,10 @@ pub fn remaining(held: &[Held], entries: &[Entry]) -> Result<Vec<Held>, Vec<Entr
             Some(held) if held.behaviour <= entry.behaviour => {
                 kept.push(Held::of(entry, held.uid, held.region.clone()));
             }
-            Some(held) => kept.push(Held { path: entry.path.clone(), ..held.clone() }),
-            None => gained.push(entry.clone()),
+            Some(held) if said.contains(entry) => {
+                kept.push(Held { path: entry.path.clone(), ..held.clone() });
+            }
+            _ => gained.push(entry.clone()),
         }
     }
     kept.sort();

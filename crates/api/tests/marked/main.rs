@@ -245,6 +245,19 @@ async fn what_is_marked_can_lose_references_by_rule() {
 }
 
 #[tokio::test]
+async fn what_is_marked_does_not_refer_more_strictly_than_it_did() {
+    let world = World::new();
+    world.make("model", "x", json!({})).await.unwrap();
+    let mut machine = held(&["a"]);
+    machine["spare"] = json!("models/x");
+    world.make("machine", "m", machine).await.unwrap();
+    world.delete(M).await.unwrap();
+    let stricter = world.update("m", json!({ "model": "models/x" }), "model").await;
+    assert_eq!(reason(stricter), Reason::ReferenceRefused);
+    world.delete("models/x").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_cascade_marks_what_is_held_and_takes_what_is_not() {
     for field in ["rack", "oldRack"] {
         let world = World::new();

@@ -184,11 +184,18 @@ fn what_is_being_deleted_may_lose_references_and_gains_none() {
         held("b", "projects/lost", Behaviour::Block),
     ];
     let kept = entry("a", "projects/kept", Behaviour::Cascade);
-    assert_eq!(remaining(&before, std::slice::from_ref(&kept)), Ok(vec![before[0].clone()]));
+    let left = |said: &[Entry], entries: &[Entry]| remaining(&before, said, entries);
+    assert_eq!(left(&[], std::slice::from_ref(&kept)), Ok(vec![before[0].clone()]));
     // The schema has become stricter since, and the field has another name.
-    let stricter = entry("c", "projects/kept", Behaviour::Block);
+    let stricter = [entry("c", "projects/kept", Behaviour::Block)];
     let moved = Held { path: "c".to_owned(), ..before[0].clone() };
-    assert_eq!(remaining(&before, &[stricter]), Ok(vec![moved]));
+    assert_eq!(left(&stricter, &stricter), Ok(vec![moved]));
+    // A client makes it stricter.
+    assert_eq!(left(std::slice::from_ref(&kept), &stricter), Err(stricter.to_vec()));
+    let looser = entry("c", "projects/kept", Behaviour::Unset);
+    let by_another_field =
+        Held { path: "c".to_owned(), behaviour: Behaviour::Unset, ..before[0].clone() };
+    assert_eq!(left(&[], &[looser]), Ok(vec![by_another_field]));
     let new = entry("a", "projects/new", Behaviour::Unset);
-    assert_eq!(remaining(&before, &[kept, new.clone()]), Err(vec![new]));
+    assert_eq!(left(&[], &[kept, new.clone()]), Err(vec![new]));
 }

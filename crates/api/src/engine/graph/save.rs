@@ -37,6 +37,13 @@ pub(crate) struct Saving<'a> {
     pub(crate) is_dry: bool,
 }
 
+/// A resource as it is stored before a save; nothing, if it is made.
+#[derive(Default)]
+pub(crate) struct Before<'a> {
+    pub(crate) document: Option<&'a Document>,
+    pub(crate) held: &'a [Held],
+}
+
 /// What a commit needs so that all references of a document hold.
 #[derive(Default)]
 pub(crate) struct Settled {
@@ -97,7 +104,7 @@ pub(crate) fn alias_key(shape: &Shape, name: &str) -> Key {
 }
 
 impl Engine {
-    /// What the commit of `document` needs, which held `held` before.
+    /// What the commit of `document` needs, instead of what was there before.
     ///
     /// Cost: nothing if it can hold none; a walk over its reference fields if none is new; one read of all local targets
     /// that are not in the cache; one call to each other deployment that owns a new target.
@@ -109,8 +116,9 @@ impl Engine {
         self: &Arc<Self>,
         saving: &Saving<'_>,
         document: &Document,
-        held: &[Held],
+        before: &Before<'_>,
     ) -> Result<Settled, Status> {
+        let held = before.held;
         if saving.shape.references.is_empty() {
             return Ok(Settled::default());
         }
@@ -125,7 +133,8 @@ impl Engine {
             ));
         }
         if saving.is_marked {
-            let left = plan_save::remaining(held, &entries);
+            let said = before.document.map(|before| saving.shape.references.of_document(before));
+            let left = plan_save::remaining(held, &said.unwrap_or_default(), &entries);
             let references = left.map_err(|gained| refused_to_marked(saving, gained))?;
             let dropped = plan_save::diff(held, &entries).dropped;
             let plan = SavePlan { references, dropped, ..SavePlan::default() };

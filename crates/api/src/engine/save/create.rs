@@ -12,7 +12,7 @@ use bowline_store::{Condition, Position, RowId};
 use bytes::Bytes;
 
 use super::{Batch, Draft, Ended, Saved, answer_with};
-use crate::engine::graph::save::{Settled, alias_key};
+use crate::engine::graph::save::{Before, Settled, alias_key};
 use crate::engine::hooks::SaveKind;
 use crate::engine::new_name::NewName;
 use crate::engine::ownership::Guard;
@@ -100,7 +100,7 @@ impl Engine {
         let head = *route.deployment.backend.head().borrow();
         let draft = self.draft_new(saved, name, head.sequence + 1, guard.as_ref())?;
         let saving = saved.saving(name, draft.identity);
-        let settled = self.settle(&saving, &draft.document, &[]).await?;
+        let settled = self.settle(&saving, &draft.document, &Before::default()).await?;
         let attempt = Attempt { name, guard, head };
         let outcome = self.commit_new(saved, turn, &attempt, &draft, &settled).await;
         self.conclude(saved, &settled, &outcome);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::change::Change;
 use super::{Batch, Draft, Ended, Saved, answer_with};
-use crate::engine::graph::save::Settled;
+use crate::engine::graph::save::{Before, Settled};
 use crate::engine::hooks::SaveKind;
 use crate::engine::new_name::NewName;
 use crate::engine::ownership::Guard;
@@ -109,7 +109,8 @@ impl Engine {
             Drafted::Changed(draft) => {
                 let saving = saved.saving(name, draft.identity);
                 let held = aside_of(&read.row).references;
-                let settled = self.settle(&saving, &draft.document, &held).await?;
+                let stored = Before { document: Some(&read.before), held: &held };
+                let settled = self.settle(&saving, &draft.document, &stored).await?;
                 let outcome = self.commit_update(saved, turn, &read, &drafted, &settled).await;
                 self.conclude(saved, &settled, &outcome);
                 if draft.identity.is_marked && matches!(outcome, Ok(Ended::Committed(_))) {
