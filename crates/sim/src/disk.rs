@@ -255,7 +255,11 @@ impl Snapshot for SlowSnapshot {
 
     async fn batch_get(&mut self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
         self.disk.read_may_fail().await?;
-        self.snapshot.batch_get(keys).await
+        let mut rows = self.snapshot.batch_get(keys).await?;
+        if let Some(fault) = self.disk.planted {
+            fault.spoil_rows(keys, &mut rows);
+        }
+        Ok(rows)
     }
 
     async fn batch_get_by_id(

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bowline_graph::index;
 use bowline_node::DeploymentId;
 use bowline_store::{Batch, Key, Row, RowId, Table, Write, layout};
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage};
@@ -26,6 +27,7 @@ pub use answers::{Asked, Listed};
 pub use graph::{Counts, Wanted};
 
 use crate::disk::{Disk, Witness};
+use crate::fleet::client::Wish;
 use crate::services::{Kind, registry};
 use crate::world::{ProcessId, World};
 use graph::Graph;
@@ -44,6 +46,8 @@ struct State {
     region: String,
     /// `None`: it was not there.
     value: Option<String>,
+    /// Its deletion had committed.
+    is_marked: bool,
 }
 
 /// See the module's header.
@@ -69,6 +73,15 @@ struct Known {
     /// Of deployment and row.
     epochs: BTreeMap<(String, String), u64>,
     commits: u64,
+}
+
+/// What a commit made of a resource.
+struct Written<'a> {
+    kind: Kind,
+    name: &'a str,
+    /// `None`: it is removed.
+    document: Option<DynamicMessage>,
+    is_marked: bool,
 }
 
 /// Where a name belongs, by the name alone.
@@ -120,9 +133,20 @@ impl Judge {
         self.known().commits
     }
 
-    /// A client asks for a write with this value, which sets these fields.
-    pub fn wants(&self, value: &str, wanted: Wanted) {
-        self.graph().wants(value, wanted);
+    /// A client asks for a write.
+    pub fn wants(&self, wish: &Wish) {
+        self.graph().wants(wish);
+    }
+
+    /// What is being deleted and kept by finalizers, with these.
+    pub fn held_by_finalizers(&self) -> Vec<(Kind, String, Vec<String>)> {
+        self.graph().held_by_finalizers()
+    }
+
+    /// Whether the resource is being deleted, and still there.
+    pub fn is_marked(&self, kind: Kind, name: &str) -> bool {
+        let graph = self.graph();
+        graph.uid(kind, name).is_some_and(|uid| graph.is_marked(uid))
     }
 
     /// A client asks for a deletion.
@@ -212,7 +236,9 @@ impl Witness for Judge {
             let told = document.as_ref().map_or_else(|| "removed".to_owned(), |d| text(d, "value"));
             self.world.note(format!("{}: {} is {told}", disk.name(), key.name));
             let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let judged = self.known().write(&disks, disk, kind, &key.name, document, now);
+            let is_marked = row.is_some_and(index::is_marked);
+            let written = Written { kind, name: &key.name, document, is_marked };
+            let judged = self.known().write(&disks, disk, written, now);
             self.blame(judged);
         }
         let (notes, judged) = self.graph().commit(disk.name(), &batch.writes, self.world.now());
@@ -253,11 +279,10 @@ impl Known {
         &mut self,
         disks: &[Arc<Disk>],
         disk: &Disk,
-        kind: Kind,
-        name: &str,
-        document: Option<DynamicMessage>,
+        written: Written<'_>,
         now: Duration,
     ) -> Result<(), String> {
+        let Written { kind, name, document, is_marked } = written;
         self.commits += 1;
         let region = region_of(disk);
         let judged = self.one_writer(disks, disk, kind, name, &region);
@@ -277,7 +302,7 @@ impl Known {
         }
         let in_two = regions.len() > 1;
         let found_in = format!("{regions:?}");
-        self.histories.entry(at).or_default().push(State { since: now, region, value });
+        self.histories.entry(at).or_default().push(State { since: now, region, value, is_marked });
         judged?;
         match in_two {
             true => Err(format!("S4: {name} is in the stores of {found_in}")),
@@ -389,6 +414,16 @@ fn decode(kind: Kind, row: &Row) -> DynamicMessage {
     let descriptor: MessageDescriptor = kind.resource(&registry(), "", "").descriptor();
     DynamicMessage::decode(descriptor.clone(), row.body.as_ref())
         .unwrap_or_else(|_| DynamicMessage::new(descriptor))
+}
+
+/// What a row would say if nothing held it.
+pub(crate) fn without_finalizers(kind: Kind, row: &Row) -> DynamicMessage {
+    let mut document = decode(kind, row);
+    let metadata = document.get_field_by_name_mut("metadata");
+    if let Some(metadata) = metadata.and_then(prost_reflect::Value::as_message_mut) {
+        metadata.clear_field_by_name("finalizers");
+    }
+    document
 }
 
 /// Which write a row is from.

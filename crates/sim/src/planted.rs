@@ -1,9 +1,11 @@
 //! Faults that are planted on purpose, between real deployments and the world, so that it is known that the judge sees them.
 //!
 //! Production code has no switches for them: a fault changes what a deployment's disk or line does to what passes through.
-//! `graph` has those of references: what disks do to batches, and what lines do to what deployments tell each other.
+//! `graph` has those of references: what disks do to batches, and what lines do to what deployments tell each other;
+//! `marks` those of what is being deleted and kept for a while.
 
 mod graph;
+mod marks;
 
 use std::fmt;
 use std::str::FromStr;
@@ -102,6 +104,13 @@ faults! {
     BeginningsUntold = "beginnings-untold",
     /// Those who are asked what they hold are told the name in one API version only.
     NamesToldOnce = "names-told-once",
+
+    /// What is marked is purged whatever finalizers are in its row.
+    PurgeDespiteFinalizers = "purge-despite-finalizers",
+    /// Deletions that mark what they delete are written without the mark.
+    MarksUnwritten = "marks-unwritten",
+    /// What is marked says that it may be referred to, as if its mark were no verdict.
+    MarksAdmit = "marks-admit",
 }
 
 impl Fault {
@@ -121,7 +130,16 @@ impl Fault {
                 batch.writes.retain(|w| !writes_to(w, "~request"));
             }
             Self::LostUnread => write_unread(batch, read),
+            Self::MarksUnwritten => batch.writes.retain(|write| !marks::is_mark(write)),
+            Self::MarksAdmit => batch.writes.iter_mut().for_each(marks::admit),
             _ => self.spoil_batch_of_graph(batch, read, strikes),
+        }
+    }
+
+    /// What the disk makes of rows that are read from `keys`.
+    pub(crate) fn spoil_rows(self, keys: &[Key], rows: &mut [Option<Row>]) {
+        if self == Self::PurgeDespiteFinalizers {
+            marks::hide_finalizers(keys, rows);
         }
     }
 

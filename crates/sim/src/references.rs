@@ -37,7 +37,7 @@ const fn one(name: &'static str, target: Kind, behaviour: Behaviour, is_sync: bo
     Field { name, path: name, target, behaviour, is_sync, form: Form::One }
 }
 
-const SENSOR: [Field; 7] = [
+const SENSOR: [Field; 8] = [
     one("blocked", Kind::Sensor, Behaviour::Block, true),
     one("cascade", Kind::Sensor, Behaviour::Cascade, false),
     Field { form: Form::Many, ..one("unset", Kind::Sensor, Behaviour::Unset, false) },
@@ -45,17 +45,19 @@ const SENSOR: [Field; 7] = [
     one("unset_now", Kind::Sensor, Behaviour::Unset, true),
     one("model", Kind::Model, Behaviour::Block, true),
     one("plan", Kind::Plan, Behaviour::Cascade, false),
+    one("unit", Kind::Unit, Behaviour::Cascade, true),
 ];
-const PLAN: [Field; 3] = [
+const PLAN: [Field; 4] = [
     one("model", Kind::Model, Behaviour::Unset, true),
     one("sensor", Kind::Sensor, Behaviour::Block, true),
     one("next", Kind::Plan, Behaviour::Cascade, true),
+    one("unit", Kind::Unit, Behaviour::Unset, true),
 ];
 const MODEL: [Field; 2] = [
     one("base", Kind::Model, Behaviour::Cascade, false),
     one("near", Kind::Model, Behaviour::Unset, true),
 ];
-const JOB: [Field; 6] = [
+const JOB: [Field; 8] = [
     one("sensor", Kind::Sensor, Behaviour::Block, false),
     one("cascade", Kind::Sensor, Behaviour::Cascade, false),
     Field {
@@ -66,9 +68,17 @@ const JOB: [Field; 6] = [
     one("plan", Kind::Plan, Behaviour::Unset, false),
     one("model", Kind::Model, Behaviour::Block, false),
     one("after", Kind::Job, Behaviour::Cascade, true),
+    one("unit", Kind::Unit, Behaviour::Cascade, false),
+    one("needs", Kind::Unit, Behaviour::Block, false),
+];
+const UNIT: [Field; 4] = [
+    one("peer", Kind::Unit, Behaviour::Block, true),
+    Field { form: Form::Many, ..one("near", Kind::Unit, Behaviour::Unset, false) },
+    one("model", Kind::Model, Behaviour::Block, true),
+    one("base", Kind::Model, Behaviour::Cascade, true),
 ];
 
-const PROBE: [Field; 7] = [
+const PROBE: [Field; 8] = [
     one("blocked", Kind::Probe, Behaviour::Block, true),
     one("cascade", Kind::Probe, Behaviour::Cascade, false),
     Field { form: Form::Many, ..one("unset", Kind::Probe, Behaviour::Unset, false) },
@@ -76,17 +86,19 @@ const PROBE: [Field; 7] = [
     one("unset_now", Kind::Probe, Behaviour::Unset, true),
     one("model", Kind::NewModel, Behaviour::Block, true),
     one("plan", Kind::NewPlan, Behaviour::Cascade, false),
+    one("unit", Kind::NewUnit, Behaviour::Cascade, true),
 ];
-const NEW_PLAN: [Field; 3] = [
+const NEW_PLAN: [Field; 4] = [
     one("model", Kind::NewModel, Behaviour::Unset, true),
     one("probe", Kind::Probe, Behaviour::Block, true),
     one("next", Kind::NewPlan, Behaviour::Cascade, true),
+    one("unit", Kind::NewUnit, Behaviour::Unset, true),
 ];
 const NEW_MODEL: [Field; 2] = [
     one("base", Kind::NewModel, Behaviour::Cascade, false),
     one("near", Kind::NewModel, Behaviour::Unset, true),
 ];
-const NEW_JOB: [Field; 6] = [
+const NEW_JOB: [Field; 8] = [
     one("probe", Kind::Probe, Behaviour::Block, false),
     one("cascade", Kind::Probe, Behaviour::Cascade, false),
     Field {
@@ -97,6 +109,14 @@ const NEW_JOB: [Field; 6] = [
     one("plan", Kind::NewPlan, Behaviour::Unset, false),
     one("model", Kind::NewModel, Behaviour::Block, false),
     one("after", Kind::NewJob, Behaviour::Cascade, true),
+    one("unit", Kind::NewUnit, Behaviour::Cascade, false),
+    one("needs", Kind::NewUnit, Behaviour::Block, false),
+];
+const NEW_UNIT: [Field; 4] = [
+    one("peer", Kind::NewUnit, Behaviour::Block, true),
+    Field { form: Form::Many, ..one("near", Kind::NewUnit, Behaviour::Unset, false) },
+    one("model", Kind::NewModel, Behaviour::Block, true),
+    one("base", Kind::NewModel, Behaviour::Cascade, true),
 ];
 
 /// The fields of a kind that hold references.
@@ -111,6 +131,8 @@ pub fn fields(kind: Kind) -> &'static [Field] {
         Kind::NewPlan => &NEW_PLAN,
         Kind::NewModel => &NEW_MODEL,
         Kind::NewJob => &NEW_JOB,
+        Kind::Unit => &UNIT,
+        Kind::NewUnit => &NEW_UNIT,
     }
 }
 

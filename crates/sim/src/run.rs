@@ -14,7 +14,6 @@ use crate::judge::{Counts, Policy};
 use crate::network::NetworkFaults;
 use crate::plan::{Pins, Plan, Trouble};
 use crate::planted::Fault;
-use crate::references::parent;
 use crate::services::Kind;
 use crate::trace::Trace;
 use crate::workload::Workload;
@@ -113,7 +112,7 @@ async fn whole(fleet: Arc<Fleet>, plan: Plan) {
     for project in workload.projects() {
         settle(&fleet, &workload, &project).await;
     }
-    all_is_done(&fleet).await;
+    all_is_done(&fleet, &workload).await;
     all_is_well(&fleet, &workload).await;
 }
 
@@ -189,26 +188,27 @@ async fn calm(fleet: &Arc<Fleet>) {
 }
 
 /// Liveness of the graph: controllers come to an end with everything that nothing stands in the way of.
-async fn all_is_done(fleet: &Arc<Fleet>) {
-    if is_done(fleet).await {
+async fn all_is_done(fleet: &Arc<Fleet>, workload: &Workload) {
+    if is_done(fleet, workload).await {
         return;
     }
     for region in fleet.regions() {
         fleet.set_clock(region, OVERDUE_MILLIS);
     }
-    if !is_done(fleet).await {
+    if !is_done(fleet, workload).await {
         let unfinished = fleet.judge.unfinished();
         fleet.world.fail(unfinished.first().map_or("L1: work is done and not done", |one| one));
     }
 }
 
-/// Waits until nothing is left to do, so long as [`DONE_WITHIN`].
-async fn is_done(fleet: &Arc<Fleet>) -> bool {
+/// Waits until nothing is left to do, so long as [`DONE_WITHIN`]. Those who hold what is being deleted let it go.
+async fn is_done(fleet: &Arc<Fleet>, workload: &Workload) -> bool {
     let began = fleet.world.now();
     while fleet.world.now() <= began + DONE_WITHIN {
         if fleet.judge.unfinished().is_empty() {
             return true;
         }
+        workload.let_all_go().await;
         fleet.world.sleep(LOOK).await;
     }
     false
@@ -265,13 +265,7 @@ async fn check_lists(fleet: &Fleet, client: &Client, workload: &Workload, kind: 
             }
         }
     }
-    // What waits for its deletion below a project that is gone is not listed by all.
-    let mut there = fleet.judge.present(kind);
-    let projects = fleet.judge.present(Kind::Project);
-    let is_judged =
-        |name: &String| parent(name).is_none_or(|project| projects.contains_key(&project));
-    there.retain(|name, _| is_judged(name));
-    found.retain(|name, _| is_judged(name));
+    let there = fleet.judge.present(kind);
     if found != there {
         fleet.world.fail(format!("L: {} lists {found:?}, but there are {there:?}", client.region));
     }

@@ -46,10 +46,14 @@ pub enum Kind {
     NewModel,
     /// Of the second version, which has nothing to do with the first.
     NewJob,
+    /// Owned by the region in its name, and deleted asynchronously.
+    Unit,
+    /// The same names as a unit's, in the second version.
+    NewUnit,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Project,
         Self::Sensor,
         Self::Plan,
@@ -59,6 +63,8 @@ impl Kind {
         Self::NewPlan,
         Self::NewModel,
         Self::NewJob,
+        Self::Unit,
+        Self::NewUnit,
     ];
 
     pub fn service(self) -> &'static str {
@@ -72,7 +78,7 @@ impl Kind {
     /// The API version that it is of.
     pub fn version(self) -> &'static str {
         match self {
-            Self::Probe | Self::NewPlan | Self::NewModel | Self::NewJob => "v2",
+            Self::Probe | Self::NewPlan | Self::NewModel | Self::NewJob | Self::NewUnit => "v2",
             _ => "v1",
         }
     }
@@ -92,6 +98,7 @@ impl Kind {
             Self::Plan | Self::NewPlan => "Plan",
             Self::Model | Self::NewModel => "Model",
             Self::Job | Self::NewJob => "Job",
+            Self::Unit | Self::NewUnit => "Unit",
         }
     }
 
@@ -104,6 +111,7 @@ impl Kind {
             Self::Plan | Self::NewPlan => "plan",
             Self::Model | Self::NewModel => "model",
             Self::Job | Self::NewJob => "job",
+            Self::Unit | Self::NewUnit => "unit",
         }
     }
 
@@ -131,6 +139,8 @@ impl Kind {
             Self::NewPlan => (Self::Plan, "", ""),
             Self::Model => (Self::NewModel, "models/", "deviceModels/"),
             Self::NewModel => (Self::Model, "deviceModels/", "models/"),
+            Self::Unit => (Self::NewUnit, "", ""),
+            Self::NewUnit => (Self::Unit, "", ""),
             Self::Project | Self::Job | Self::NewJob => return None,
         };
         Some((other, name.replacen(from, to, 1)))
@@ -139,6 +149,12 @@ impl Kind {
     /// Whether its names have a region, which owns it.
     pub fn is_regional(self) -> bool {
         matches!(self, Self::Sensor | Self::Probe | Self::Job | Self::NewJob)
+            || matches!(self, Self::Unit | Self::NewUnit)
+    }
+
+    /// Whether what is deleted of it stays for a while, marked.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Unit | Self::NewUnit)
     }
 
     /// The name of a resource with this id, in that project and region if it has such.
@@ -148,6 +164,7 @@ impl Kind {
             Self::Sensor => format!("{project}/regions/{region}/sensors/{id}"),
             Self::Probe => format!("{project}/regions/{region}/probes/{id}"),
             Self::Job | Self::NewJob => format!("{project}/regions/{region}/jobs/{id}"),
+            Self::Unit | Self::NewUnit => format!("{project}/regions/{region}/units/{id}"),
             Self::Plan | Self::NewPlan => format!("{project}/plans/{id}"),
             Self::Model => format!("models/{id}"),
             Self::NewModel => format!("deviceModels/{id}"),
@@ -159,7 +176,8 @@ impl Kind {
         match self {
             Self::Project | Self::Model | Self::NewModel => String::new(),
             Self::Plan | Self::NewPlan => project.to_owned(),
-            Self::Sensor | Self::Probe | Self::Job | Self::NewJob => format!("{project}/regions/-"),
+            Self::Sensor | Self::Probe => format!("{project}/regions/-"),
+            Self::Job | Self::NewJob | Self::Unit | Self::NewUnit => format!("{project}/regions/-"),
         }
     }
 

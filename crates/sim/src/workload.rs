@@ -18,6 +18,8 @@ use crate::services::Kind;
 const LIST_MAX: usize = 3;
 /// How often a name is looked for that is not taken, for a create.
 const LOOKS: usize = 3;
+/// Who has something to do before a resource may be gone.
+const FINALIZERS: [&str; 2] = ["sim.test/drain", "sim.test/audit"];
 /// How often one write is asked for, the first time included.
 const ATTEMPTS_MAX: usize = 3;
 
@@ -81,6 +83,10 @@ impl Workload {
             self.delete_or_make_project().await;
             return;
         }
+        if world.chance(self.usage.finalizers / 4.0) {
+            self.let_one_go().await;
+            return;
+        }
         let kind = self.usage.kind(world);
         match self.usage.verb(world) {
             Verb::Create => self.write(kind, &self.free_name(kind), Verb::Create).await,
@@ -101,6 +107,38 @@ impl Workload {
             let wish = Wish { policy: Some(self.policy()), ..self.wish() };
             let _ = client.create(Kind::Project, &project, &wish).await;
         }
+    }
+
+    /// Does what one of those that hold resources has to do, and takes its name away.
+    async fn let_one_go(&self) {
+        let held = self.fleet.judge.held_by_finalizers();
+        if held.is_empty() {
+            return;
+        }
+        let (kind, name, mut finalizers) =
+            held[self.fleet.world.random(|r| r.usize(0..held.len()))].clone();
+        finalizers.swap_remove(self.fleet.world.random(|r| r.usize(0..finalizers.len())));
+        let wish = Wish { finalizers: Some(finalizers), ..self.wish() };
+        // Whoever was faster, or the answer was lost: it is tried again some time.
+        let _ = self.client().update(kind, &name, &wish).await;
+    }
+
+    /// All that hold resources that are being deleted do what they have to do.
+    pub(crate) async fn let_all_go(&self) {
+        for (kind, name, _) in self.fleet.judge.held_by_finalizers() {
+            let wish = Wish { finalizers: Some(Vec::new()), ..self.wish() };
+            let _ = self.client().update(kind, &name, &wish).await;
+        }
+    }
+
+    /// Each of those that can hold a resource, or not; `None`: they stay as they are.
+    fn finalizers(&self, kind: Kind) -> Option<Vec<String>> {
+        let world = &self.fleet.world;
+        let is_set = kind.is_kept() && world.chance(self.usage.finalizers);
+        is_set.then(|| {
+            let chosen = FINALIZERS.into_iter().filter(|_| world.chance(0.5));
+            chosen.map(str::to_owned).collect()
+        })
     }
 
     /// Fields to set, most of them to what is there, some to nothing, some to what may not be there.
@@ -143,7 +181,8 @@ impl Workload {
 
     /// Asks for a write, and again with the same id while nothing is heard.
     async fn write(&self, kind: Kind, name: &str, verb: Verb) {
-        let wish = Wish { references: self.references(kind), ..self.wish() };
+        let (references, finalizers) = (self.references(kind), self.finalizers(kind));
+        let wish = Wish { references, finalizers, ..self.wish() };
         for _ in 0..ATTEMPTS_MAX {
             let client = self.client();
             let answer = match verb {

@@ -85,6 +85,16 @@ fn names_that_are_told_in_one_version_only_are_found() {
 }
 
 #[test]
+fn purges_of_what_is_held_are_found() {
+    is_found(Fault::PurgeDespiteFinalizers, "was held by");
+}
+
+#[test]
+fn deletions_that_forget_to_mark_are_found() {
+    is_found(Fault::MarksUnwritten, "does not say so");
+}
+
+#[test]
 fn lost_commits_that_are_made_without_reading_again_are_found() {
     is_found(Fault::LostUnread, "");
 }

@@ -40,6 +40,8 @@ pub struct Wish {
     pub policy: Option<Policy>,
     /// Fields with references, and the names to put there; other fields stay as they are.
     pub references: Wanted,
+    /// All of them; `None`: as they are.
+    pub finalizers: Option<Vec<String>>,
 }
 
 impl Client {
@@ -61,7 +63,7 @@ impl Client {
         answer
     }
 
-    /// Updates value and policy of a resource, and gives the value that the answer says.
+    /// Updates the value of a resource and what else is wished for, and gives the value that the answer says.
     ///
     /// # Errors
     /// As [`Client::create`].
@@ -75,6 +77,9 @@ impl Client {
         }
         let set_too = wish.references.iter().map(|(field, _)| Value::String((*field).to_owned()));
         paths.extend(set_too);
+        if wish.finalizers.is_some() {
+            paths.push(Value::String("metadata.finalizers".to_owned()));
+        }
         let mut mask = empty(&request, "update_mask");
         set(&mut mask, "paths", Value::List(paths));
         set(&mut request, "update_mask", Value::Message(mask));
@@ -179,7 +184,13 @@ impl Client {
             let field = fields(kind).iter().find(|known| known.name == *field);
             field.expect("the field is one of the kind").write(&mut resource, names);
         }
-        self.fleet.judge.wants(&wish.value, wish.references.clone());
+        if let Some(finalizers) = &wish.finalizers {
+            let mut metadata = empty(&resource, "metadata");
+            let finalizers = finalizers.iter().cloned().map(Value::String).collect();
+            set(&mut metadata, "finalizers", Value::List(finalizers));
+            set(&mut resource, "metadata", Value::Message(metadata));
+        }
+        self.fleet.judge.wants(wish);
         set(request, kind.field(), Value::Message(resource));
         if request.descriptor().get_field_by_name("request_id").is_some() {
             set(request, "request_id", Value::String(wish.request_id.clone()));

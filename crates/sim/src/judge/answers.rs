@@ -47,7 +47,7 @@ impl Judge {
         self.graph().asked_to_delete(asked.kind, &asked.name, asked.since, self.world.now());
         let known = self.known();
         let history = known.history(asked);
-        let was_removed = history.iter().any(|state| state.value.is_none());
+        let was_removed = history.iter().any(|state| state.value.is_none() || state.is_marked);
         drop(known);
         if answer.is_ok() && !was_removed {
             self.blame(Err(format!("S6: {} is said to be deleted, and never was", asked.name)));

@@ -3,14 +3,16 @@
 //! Rows are read with the codecs of the crate `graph`; what must hold of them is said here and in `rules`, by nobody whose
 //! work is judged. Each commit is taken over as a whole and then judged: nothing in the world happens in between.
 //! - S1: every committed reference leads to a shadow of its owner: the row of that very resource, or its deletion.
-//! - S2, S3: once a resource's row is gone by its deletion, no `BLOCK` reference to it is left, and none of any kind begins.
+//! - S2, S3: once a resource's row is gone by its deletion, or says that it is being deleted, no `BLOCK` reference to it is left, and none of any kind begins.
 //! - S5: what is kept of references is what the document says; an index entry each; no shadow is doubled.
+//! - A row that is marked is deleted, and stays until no finalizer is in it: `marked`.
 //! - Every foreign reference has its deployment among the sources of its target: what deletions rest on.
 //! - Nothing goes or is changed without a client's wish or a rule that says so.
 //!
 //! `quiet` has what must be so in the end.
 
 mod counts;
+mod marked;
 mod quiet;
 mod rules;
 
@@ -22,8 +24,10 @@ use std::time::Duration;
 use bowline_graph::fence::Fence;
 use bowline_graph::{Aside, Epoch, Held, Inbound, TargetName, deletion, index};
 use bowline_store::{Key, Row, RowId, Value, Write};
+use prost_reflect::DynamicMessage;
 
 use super::{decode, text};
+use crate::fleet::client::Wish;
 use crate::references::{Said, said};
 use crate::services::Kind;
 pub use counts::Counts;
@@ -31,7 +35,7 @@ pub use counts::Counts;
 /// So long after its answer a request may still be carried out: doubled, or in a process that stood still.
 const LATE: Duration = Duration::from_secs(20);
 
-/// Fields that a write sets, with the names that it sets them to.
+/// Fields with references that a write sets, with the names that it sets them to.
 pub type Wanted = Vec<(&'static str, Vec<String>)>;
 
 /// A resource in a store.
@@ -55,6 +59,11 @@ pub(super) struct Resource {
     entries: Vec<Value>,
     /// Which resource may be referred to, by the row.
     active: Option<Value>,
+    /// Its deletion has committed, and its row is kept.
+    pub(super) is_marked: bool,
+    /// Whether its document says so.
+    says_deleting: bool,
+    pub(super) finalizers: BTreeSet<String>,
 }
 
 /// A deletion that has committed and is not finished.
@@ -76,6 +85,7 @@ struct Asked {
 pub(super) struct Changes {
     pub(super) resources: Vec<(Place, Option<Resource>, Option<Resource>)>,
     pub(super) inbound: BTreeMap<RowId, Option<Inbound>>,
+    pub(super) begun: Vec<RowId>,
     pub(super) ended: Vec<(RowId, Pending)>,
     pub(super) notes: Vec<String>,
     problem: Option<String>,
@@ -101,8 +111,8 @@ pub(super) struct Graph {
     /// The highest version that a name has had in a store.
     versions: BTreeMap<Place, u64>,
     deletes: BTreeMap<(Kind, String), Vec<Asked>>,
-    /// What writes want to refer to, by their values.
-    wanted: BTreeMap<String, Wanted>,
+    /// What writes want, by their values.
+    wanted: BTreeMap<String, Wish>,
     pub(super) counts: Counts,
 }
 
@@ -118,7 +128,13 @@ impl Resource {
         let aside = Aside::decode(&row.aside)
             .map_err(|error| format!("S5: what is beside {name} cannot be read: {error}"))?;
         let entries = row.extract.entries().filter(|entry| entry.index == index::REFERENCES);
+        let metadata = document.get_field_by_name("metadata");
+        let metadata = metadata.as_ref().and_then(|metadata| metadata.as_message());
         Ok(Self {
+            is_marked: index::is_marked(row),
+            says_deleting: metadata
+                .is_some_and(|metadata| metadata.has_field_by_name("delete_time")),
+            finalizers: metadata.map(finalizers).unwrap_or_default(),
             uid: row.id,
             version: row.version,
             value: text(&document, "value"),
@@ -135,9 +151,24 @@ impl Resource {
 }
 
 impl Graph {
-    /// A client asks for a write that sets these fields.
-    pub(super) fn wants(&mut self, value: &str, wanted: Wanted) {
-        self.wanted.insert(value.to_owned(), wanted);
+    /// A client asks for a write.
+    pub(super) fn wants(&mut self, wish: &Wish) {
+        self.wanted.insert(wish.value.clone(), wish.clone());
+    }
+
+    pub(super) fn is_marked(&self, uid: RowId) -> bool {
+        let place = self.by_uid.get(&uid);
+        place.and_then(|place| self.resources.get(place)).is_some_and(|found| found.is_marked)
+    }
+
+    /// What is being deleted and kept by finalizers, with these.
+    pub(super) fn held_by_finalizers(&self) -> Vec<(Kind, String, Vec<String>)> {
+        let held = self.resources.iter();
+        let held = held.filter(|(_, found)| found.is_marked && !found.finalizers.is_empty());
+        let told = held.map(|(place, found)| {
+            (place.kind, place.name.to_string(), found.finalizers.iter().cloned().collect())
+        });
+        told.collect()
     }
 
     /// A client asks for a deletion.
@@ -299,6 +330,7 @@ impl Graph {
         let deletion = deletion::of_row(row).map_err(|error| error.to_string())?;
         let names = deletion.names.iter().map(TargetName::from).collect();
         self.deletions.insert(uid, Pending { deployment: deployment.clone(), names });
+        changes.begun.push(uid);
         self.counts.pending += 1;
         Ok(())
     }
@@ -360,6 +392,12 @@ impl Graph {
             held.filter(move |held| held.uid == uid).map(move |held| (place, held))
         })
     }
+}
+
+fn finalizers(metadata: &DynamicMessage) -> BTreeSet<String> {
+    let names = metadata.get_field_by_name("finalizers");
+    let names = names.as_ref().and_then(|names| names.as_list()).unwrap_or_default();
+    names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
 fn uid_of(name: &str) -> Option<RowId> {

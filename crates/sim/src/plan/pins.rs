@@ -29,6 +29,8 @@ pub enum Part {
     /// Projects that go and come back.
     Projects,
     References,
+    /// What holds resources that are deleted asynchronously.
+    Finalizers,
     /// Requests that are asked again.
     Retries,
     /// Types of the services' first, or second, version.
@@ -37,7 +39,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [(Self, &str); 16] = [
+    pub const ALL: [(Self, &str); 17] = [
         (Self::Crashes, "crashes"),
         (Self::Pauses, "pauses"),
         (Self::Cuts, "cuts"),
@@ -51,6 +53,7 @@ impl Part {
         (Self::Policies, "policies"),
         (Self::Projects, "projects"),
         (Self::References, "references"),
+        (Self::Finalizers, "finalizers"),
         (Self::Retries, "retries"),
         (Self::FirstVersion, "v1"),
         (Self::SecondVersion, "v2"),
@@ -79,6 +82,7 @@ impl Part {
             Self::Policies => usage.policy_changes = 0.0,
             Self::Projects => usage.project_deletions = 0.0,
             Self::References => usage.references = 0.0,
+            Self::Finalizers => usage.finalizers = 0.0,
             Self::Retries => usage.retries = 0.0,
             Self::FirstVersion => usage.kinds.retain(|(kind, _)| kind.version() != "v1"),
             Self::SecondVersion => usage.kinds.retain(|(kind, _)| kind.version() != "v2"),

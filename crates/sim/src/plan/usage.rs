@@ -11,11 +11,12 @@ use crate::services::Kind;
 use crate::world::World;
 
 /// Types that belong together, as both versions have them.
-const FAMILIES: [(Kind, Kind); 4] = [
+const FAMILIES: [(Kind, Kind); 5] = [
     (Kind::Sensor, Kind::Probe),
     (Kind::Plan, Kind::NewPlan),
     (Kind::Model, Kind::NewModel),
     (Kind::Job, Kind::NewJob),
+    (Kind::Unit, Kind::NewUnit),
 ];
 
 /// How clients use a fleet.
@@ -40,6 +41,9 @@ pub struct Usage {
     pub behaviours: Vec<(Behaviour, bool)>,
     /// How likely a write sets a field that refers.
     pub references: f64,
+    /// How likely a write sets the finalizers of what can have some, and how likely a client removes one of something that
+    /// is being deleted instead of something else.
+    pub finalizers: f64,
     /// How likely a client changes a policy instead of something else.
     pub policy_changes: f64,
     /// How likely a client deletes or makes a project instead of something else.
@@ -82,6 +86,7 @@ impl Usage {
             ],
             behaviours: behaviours(world),
             references: if world.chance(0.1) { 0.0 } else { 0.1 + 0.6 * world.random(|r| r.f64()) },
+            finalizers: often(world, 1.0),
             policy_changes: often(world, 0.3),
             project_deletions: often(world, 0.1),
             request_ids: world.random(|r| r.f64()),
@@ -152,7 +157,8 @@ impl fmt::Display for Usage {
         for (behaviour, is_sync) in &self.behaviours {
             write!(f, " {behaviour:?}{}", if *is_sync { " at once" } else { "" })?;
         }
-        write!(f, "\npolicies change {:.3}", self.policy_changes)?;
+        write!(f, "\nfinalizers {:.3}", self.finalizers)?;
+        write!(f, ", policies change {:.3}", self.policy_changes)?;
         write!(f, ", projects go {:.3}", self.project_deletions)?;
         write!(f, ", request ids {:.3}, retries {:.3}", self.request_ids, self.retries)
     }

@@ -28,7 +28,7 @@ pub(crate) struct Memory {
     deletions: BTreeMap<String, wire::Deletion>,
 }
 
-fn is_inbound(table: &Table) -> bool {
+pub(super) fn is_inbound(table: &Table) -> bool {
     table.kind.starts_with("~inbound/")
 }
 

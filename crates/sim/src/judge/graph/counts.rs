@@ -16,6 +16,8 @@ pub struct Counts {
     /// Deletions that were done at once, and such that left something to wait for.
     pub at_once: u64,
     pub pending: u64,
+    /// Resources that their deletion has marked, and that were kept for a while.
+    pub marked: u64,
     /// Consequences: resources deleted and fields cleared by rule.
     pub cascaded: u64,
     pub unset: u64,
@@ -32,6 +34,7 @@ impl AddAssign for Counts {
         self.namesakes += other.namesakes;
         self.at_once += other.at_once;
         self.pending += other.pending;
+        self.marked += other.marked;
         self.cascaded += other.cascaded;
         self.unset += other.unset;
         self.fences += other.fences;
@@ -42,13 +45,14 @@ impl AddAssign for Counts {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { local, foreign, translated, namesakes, at_once, pending, .. } = self;
-        let Self { cascaded, unset, fences, inbound, .. } = self;
+        let Self { marked, cascaded, unset, fences, inbound, .. } = self;
         write!(
             f,
             "{local} local and {foreign} foreign references began, {translated} by names of "
         )?;
         write!(f, "another version; {namesakes} resources were made beside a namesake; ")?;
-        write!(f, "{at_once} deletions were done at once, {pending} left something to wait for; ")?;
+        write!(f, "{at_once} deletions were done at once, {pending} left something to wait for, ")?;
+        write!(f, "{marked} of which marked what they deleted; ")?;
         write!(f, "{cascaded} resources and {unset} fields went by rule; ")?;
         write!(f, "{fences} fences, {inbound} changes of inbound parts")
     }

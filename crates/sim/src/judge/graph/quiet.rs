@@ -27,8 +27,13 @@ impl Graph {
     /// Why a deletion should be finished, and is not. `None`: something stands in its way.
     fn why_pending(&self, uid: RowId, pending: &Pending) -> Option<String> {
         let name = pending.names.first()?;
+        let kept = self.by_uid.get(&uid);
+        let finalizers = kept.and_then(|place| self.resources.get(place)).map(|r| &r.finalizers);
+        if let Some(finalizers) = finalizers.filter(|finalizers| !finalizers.is_empty()) {
+            return Some(format!("L1: {name} is deleted, and held by {finalizers:?}"));
+        }
         let mut stands = false;
-        for (place, held) in self.referrers_of(uid) {
+        for (place, held) in self.referrers_of(uid).filter(|(place, _)| Some(*place) != kept) {
             match held.behaviour {
                 Behaviour::Cascade if self.is_held_up(place) => stands = true,
                 Behaviour::Cascade => {
@@ -47,16 +52,31 @@ impl Graph {
     }
 
     /// Whether something blocks the deletion of a resource, or of what is to be deleted in the same commit; or the deletion
-    /// of a namesake in another version has taken its name and is not finished.
+    /// of a namesake in another version has taken its name and is not finished. One that is marked is deleted already, and
+    /// waits for what its own deletion waits for.
     fn is_held_up(&self, place: &Place) -> bool {
+        let own = self.resources.get(place).filter(|found| found.is_marked).map(|found| found.uid);
+        if let Some((uid, pending)) = own.and_then(|uid| Some((uid, self.deletions.get(&uid)?))) {
+            return self.why_pending(uid, pending).is_none();
+        }
         let together = self.together(place);
         if together.iter().any(|place| self.is_name_taken(place)) {
             return true;
         }
         let uids = together.iter().filter_map(|place| self.resources.get(place)).map(|r| r.uid);
         uids.flat_map(|uid| self.referrers_of(uid)).any(|(referrer, held)| {
-            held.behaviour == Behaviour::Block && !together.contains(referrer)
+            let stays = !together.contains(referrer) || self.is_kept_back(referrer);
+            held.behaviour == Behaviour::Block && stays
         })
+    }
+
+    /// Whether a deletion would only mark a resource: it goes on to refer to what it refers to.
+    fn is_kept_back(&self, place: &Place) -> bool {
+        let Some(found) = self.resources.get(place).filter(|_| place.kind.is_kept()) else {
+            return false;
+        };
+        let is_referred_to = || self.referrers_of(found.uid).any(|(referrer, _)| referrer != place);
+        !found.finalizers.is_empty() || is_referred_to()
     }
 
     fn is_name_taken(&self, place: &Place) -> bool {
@@ -76,7 +96,9 @@ impl Graph {
         while let Some(next) = todo.pop() {
             let Some(resource) = self.resources.get(&next) else { continue };
             for (referrer, held) in self.referrers_of(resource.uid) {
-                let is_taken = is_sync_cascade(held) && referrer.deployment == next.deployment;
+                let is_local = referrer.deployment == next.deployment;
+                let is_marked = || self.resources.get(referrer).is_some_and(|r| r.is_marked);
+                let is_taken = is_sync_cascade(held) && is_local && !is_marked();
                 if is_taken && found.insert(referrer.clone()) {
                     todo.push(referrer.clone());
                 }

@@ -8,7 +8,7 @@ use bowline_graph::index::{Rule, active, range_by};
 use bowline_graph::{Behaviour, Held, Inbound, TargetName};
 use bowline_store::{Key, RowId, layout};
 
-use super::{Changes, Graph, Pending, Place, Resource};
+use super::{Changes, Graph, Pending, Place, Resource, marked};
 use crate::references::{Said, fields};
 use crate::services::Kind;
 
@@ -20,16 +20,26 @@ impl Graph {
         changes: &Changes,
         now: Duration,
     ) -> Result<(), String> {
-        let mut removed = Vec::new();
-        for (place, before, after) in &changes.resources {
-            let stays = after.as_ref().map(|after| after.uid);
-            if let Some(before) = before.as_ref().filter(|before| Some(before.uid) != stays) {
-                self.gone.insert(before.uid);
-                removed.push((place, before));
+        for uid in &changes.begun {
+            if let Some(place) = self.by_uid.get(uid).filter(|_| !self.is_marked(*uid)) {
+                return Err(format!("S5: {place} has a deletion, and does not say so"));
             }
         }
-        for (place, before) in &removed {
-            self.removed(place, before, now)?;
+        let mut deleted = Vec::new();
+        for (place, before, after) in &changes.resources {
+            let Some(before) = before else { continue };
+            let after = after.as_ref().filter(|after| after.uid == before.uid);
+            if before.is_marked {
+                marked::followed(place, before, after, changes)?;
+            } else if after.is_none_or(|after| after.is_marked) {
+                self.gone.insert(before.uid);
+                deleted.push((place, before, after));
+            }
+        }
+        for (place, before, after) in deleted {
+            marked::is_kept(place, before, after)?;
+            self.deleted(place, before, now)?;
+            self.counts.marked += u64::from(after.is_some());
         }
         for (place, before, after) in &changes.resources {
             let Some(after) = after else { continue };
@@ -37,6 +47,9 @@ impl Graph {
             self.written(place, before, after)?;
         }
         for (uid, ended) in &changes.ended {
+            if let Some(place) = self.by_uid.get(uid) {
+                return Err(format!("S5: the deletion of {place} is finished, and it is there"));
+            }
             if let Some((referrer, held)) = self.referrers_of(*uid).next() {
                 let how = held.behaviour;
                 return Err(format!(
@@ -54,11 +67,12 @@ impl Graph {
         Ok(())
     }
 
-    /// A resource's row is gone.
-    fn removed(&mut self, place: &Place, before: &Resource, now: Duration) -> Result<(), String> {
+    /// The deletion of a resource has committed: its row is gone, or says so.
+    fn deleted(&mut self, place: &Place, before: &Resource, now: Duration) -> Result<(), String> {
         let uid = before.uid;
         let is_pending = self.deletions.contains_key(&uid);
-        for (referrer, held) in self.referrers_of(uid) {
+        // What refers to itself goes together with itself.
+        for (referrer, held) in self.referrers_of(uid).filter(|(referrer, _)| *referrer != place) {
             if held.behaviour == Behaviour::Block {
                 return Err(format!(
                     "S2: {place} is deleted, and {referrer} refers to it and blocks"
@@ -128,6 +142,7 @@ impl Graph {
         after: &Resource,
     ) -> Result<(), String> {
         self.one_to_one(place, before, after)?;
+        self.is_marked_rightly(place, before, after)?;
         for held in &after.held {
             self.leads_somewhere(place, held)?;
             let is_new = before.is_none_or(|before| !had(before, held));
@@ -150,11 +165,12 @@ impl Graph {
         before: Option<&Resource>,
         after: &Resource,
     ) -> Result<(), String> {
-        if self.deletions.contains_key(&after.uid) || self.gone.contains(&after.uid) {
+        let is_deleted = self.deletions.contains_key(&after.uid) || self.gone.contains(&after.uid);
+        if is_deleted && !after.is_marked {
             return Err(format!("S5: {place} is written, and is deleted already"));
         }
-        if after.active != Some(active(after.uid)) {
-            return Err(format!("S5: {place} does not say that it may be referred to"));
+        if after.active != (!after.is_marked).then(|| active(after.uid)) {
+            return Err(format!("S5: {place} does not say rightly whether it may be referred to"));
         }
         let newest = self.versions.insert(place.clone(), after.version);
         if newest.is_some_and(|newest| newest >= after.version) {
@@ -190,7 +206,8 @@ impl Graph {
     /// S1 and S2, and what they rest on.
     fn leads_somewhere(&self, place: &Place, held: &Held) -> Result<(), String> {
         let Held { target, uid, .. } = held;
-        if held.behaviour == Behaviour::Block && self.gone.contains(uid) {
+        let is_itself = self.by_uid.get(uid) == Some(place);
+        if held.behaviour == Behaviour::Block && self.gone.contains(uid) && !is_itself {
             return Err(format!("S2: {place} refers to {target}, which is deleted, and blocks"));
         }
         let Some(owner) = self.owner(*uid) else {
@@ -261,6 +278,10 @@ impl Graph {
             }
             return Err(format!("{place} refers to {added:?}, which nobody asked for"));
         }
+        if after.finalizers != before.finalizers {
+            let (was, is) = (&before.finalizers, &after.finalizers);
+            return Err(format!("{place} has finalizers {is:?} for {was:?}, as nobody asked for"));
+        }
         let mut cleared = false;
         for dropped in before.held.iter().filter(|held| !after.held.contains(held)) {
             let is_due = dropped.behaviour == Behaviour::Unset && self.gone.contains(&dropped.uid);
@@ -283,7 +304,9 @@ impl Graph {
         before: Option<&Resource>,
         after: &Resource,
     ) -> Result<(), String> {
-        let Some(wanted) = self.wanted.get(&after.value) else { return Ok(()) };
+        let Some(wish) = self.wanted.get(&after.value) else { return Ok(()) };
+        marked::has_finalizers(place, wish, before, after)?;
+        let wanted = &wish.references;
         for field in fields(place.kind) {
             let of_field = |resource: &Resource| -> BTreeSet<String> {
                 let said = resource.said.iter().filter(|said| said.0 == field.path);
@@ -357,7 +380,7 @@ fn kind_and_name(name: &TargetName) -> Option<(Kind, String)> {
 }
 
 /// Whether a resource held the same target at least as strictly: then nothing begins.
-fn had(before: &Resource, held: &Held) -> bool {
+pub(super) fn had(before: &Resource, held: &Held) -> bool {
     before.held.iter().any(|old| old.uid == held.uid && old.behaviour <= held.behaviour)
 }
 
@@ -376,7 +399,8 @@ fn indexed(place: &Place, after: &Resource) -> Result<(), String> {
     let namespace: Arc<str> = place.kind.version().into();
     let wrong = |what: &str| Err(format!("S5: the reverse index {what} of {place}"));
     let mut meant = BTreeSet::new();
-    for held in &after.held {
+    // What is marked is not held up by itself.
+    for held in after.held.iter().filter(|held| !(after.is_marked && held.uid == after.uid)) {
         let rule = Rule::of(held.behaviour, held.is_sync);
         let range = range_by(&namespace, &held.target, held.uid, rule);
         let found = after.entries.iter().filter(|entry| {
