@@ -56,6 +56,17 @@ pub trait Owners: Send + Sync + 'static {
         let _ = (service, rows);
     }
 
+    /// The place is about to change hands, or not: until the policy that decides about it is read anew, it is not settled.
+    fn released(&self, place: &Place) {
+        let _ = place;
+    }
+
+    /// Whether the policy has been read since [`Owners::released`].
+    fn is_settled(&self, place: &Place) -> bool {
+        let _ = place;
+        true
+    }
+
     /// Reads the answer for `place` anew next time: somebody who must know disagreed.
     fn doubt(&self, service: &str, place: &Place);
 }

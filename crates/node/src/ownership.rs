@@ -2,7 +2,7 @@
 //!
 //! A row is there once a place changed hands. It says who owns the place and since which *epoch*; without one, names and
 //! policies decide, at epoch 1. Every commit requires that the row of its place is still as the writer thinks
-//! ([`Ownership::condition`]), so that a slow process of a former owner cannot commit. Rows are never removed, and their
+//! ([`unchanged`]), so that a slow process of a former owner cannot commit. Rows are never removed, and their
 //! epochs only grow.
 
 use std::collections::BTreeMap;
@@ -111,17 +111,7 @@ impl Ownership {
     }
 }
 
-/// What must hold for `region` to write at `place`, if its row is as `seen`. *Shared*: it costs no write.
-pub fn condition(place: &Place, region: &str, seen: Option<&Claim>) -> Condition {
-    match seen {
-        None => Condition::RowAbsent { key: key(place) },
-        Some(_) => {
-            Condition::FieldIs { key: key(place), field: OWNER.into(), value: Value::text(region) }
-        }
-    }
-}
-
-/// What must hold for the row to be exactly as `seen`.
+/// What must hold for the row to be exactly as `seen`. *Shared*: it costs no write.
 pub fn unchanged(place: &Place, seen: Option<&Claim>) -> Condition {
     match seen {
         None => Condition::RowAbsent { key: key(place) },

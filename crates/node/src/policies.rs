@@ -160,12 +160,15 @@ impl PolicyStore {
         holder: &Holder,
         mirrored: Option<Arc<Policy>>,
     ) -> Result<Known, Status> {
-        let is_known = mirrored.is_some() || self.cold().has(holder);
+        let (is_known, asked) = {
+            let cold = self.cold();
+            (mirrored.is_some() || cold.has(holder), cold.releases())
+        };
         let read = self.read_from_owner(&followed.kind, holder, is_known).await;
         let now = self.seams.clock.monotonic();
         match read {
             Ok(known) => {
-                self.cold().note(holder.clone(), known.clone(), mirrored, now);
+                self.cold().note(holder.clone(), known.clone(), mirrored, (asked, now));
                 Ok(known)
             }
             Err(status) if status.reason == Reason::ResourceNotFound => {
@@ -259,6 +262,14 @@ impl Owners for PolicyStore {
     fn attach(&self, service: &str, rows: Arc<Ownership>) {
         let mut all = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(service.into(), rows);
+    }
+
+    fn released(&self, place: &Place) {
+        self.cold().released(place);
+    }
+
+    fn is_settled(&self, place: &Place) -> bool {
+        self.cold().is_settled(place)
     }
 
     fn doubt(&self, service: &str, place: &Place) {

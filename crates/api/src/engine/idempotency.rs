@@ -78,6 +78,21 @@ impl Engine {
         Err(Status::new(Reason::RequestIdReused, message))
     }
 
+    /// The outcome of a request, or if it failed the answer that the same request got meanwhile by another call: what stood
+    /// in its way was then itself.
+    pub(crate) async fn or_answered(
+        &self,
+        route: &Route,
+        idempotent: Option<&Idempotent>,
+        outcome: Result<Bytes, Status>,
+    ) -> Result<Bytes, Status> {
+        let Err(status) = outcome else { return outcome };
+        match self.answer_before(route, idempotent).await {
+            Ok(Some(answer)) => Ok(answer),
+            _ => Err(status),
+        }
+    }
+
     /// Commits `writes` under `conditions` for the save that `turn` is, and `answer` beside them if the request has an id.
     pub(crate) async fn commit(
         &self,

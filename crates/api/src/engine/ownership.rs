@@ -41,8 +41,8 @@ struct Owned {
     owner: Owner,
     /// What the ownership row said before anything was decided.
     claim: Option<Claim>,
-    /// Its policy holder is gone, so the row decides: see [`orphaned`] and [`Owned::left_below`].
-    is_by_row: bool,
+    /// Its policy holder is gone for good, so nobody says any more who owns it: see [`orphaned`].
+    is_orphaned: bool,
 }
 
 impl Engine {
@@ -96,15 +96,15 @@ impl Engine {
             routing.owners.doubt(&ty.service, &place);
             owner = routing.owners.owner(&ty.service, &place).await;
         }
+        if save == Some(SaveKind::Create) && !routing.owners.is_settled(&place) {
+            return Err(unsettled(ty, name, &place));
+        }
         check_one_holder([&place])?;
         let owned = match owner {
             Err(gone) if gone.reason == Reason::ResourceNotFound && save.is_none() => {
                 orphaned(&routing.region, place, claim)
             }
-            Ok(owner) if owner.is_deleting && save.is_none() => {
-                Owned::left_below(&routing.region, place, owner, claim)
-            }
-            owner => Owned { place, owner: owner?, claim, is_by_row: false },
+            owner => Owned { place, owner: owner?, claim, is_orphaned: false },
         };
         owned.check(routing, ty, name, save)?;
         Ok(Some(Guard { at: Some(owned) }))
@@ -113,12 +113,8 @@ impl Engine {
     /// What the commit of a resource requires, so that it is still owned here when it lands; see [`Engine::guard`].
     pub(crate) fn ownership_conditions(&self, guard: Option<&Guard>) -> Option<Condition> {
         let owned = guard?.at.as_ref()?;
-        let region = &self.routing.as_ref()?.region;
-        let (place, claim) = (&owned.place, owned.claim.as_ref());
-        Some(match owned.is_by_row {
-            true => ownership::unchanged(place, claim),
-            false => ownership::condition(place, region, claim),
-        })
+        // Not only the owner: what was given up and has come back since is another matter.
+        Some(ownership::unchanged(&owned.place, owned.claim.as_ref()))
     }
 
     /// A commit was lost: what it had asked of others is given back, and the row of its place is read anew.
@@ -147,7 +143,11 @@ impl Engine {
     ) -> Result<(), Status> {
         let Some(owned) = guard.and_then(|guard| guard.at.as_ref()) else { return Ok(()) };
         let rows = rows_of(deployment)?;
-        rows.refresh(&owned.place).await.map_err(|error| errors::store(&error))?;
+        let seen = rows.refresh(&owned.place).await.map_err(|error| errors::store(&error))?;
+        if let Some(routing) = self.routing.as_ref().filter(|_| seen != owned.claim) {
+            // Another process of this deployment was asked to release the place, and this one has not been told.
+            routing.owners.released(&owned.place);
+        }
         Ok(())
     }
 }
@@ -181,25 +181,10 @@ fn orphaned(region: &Arc<str>, place: Place, claim: Option<Claim>) -> Owned {
         policy: Arc::default(),
         is_deleting: false,
     };
-    Owned { place, owner, claim, is_by_row: true }
+    Owned { place, owner, claim, is_orphaned: true }
 }
 
 impl Owned {
-    /// What is to go from below a policy holder that is being deleted. Where the row names `region`, it is written there,
-    /// whatever the policy says: a change of the policy that was abandoned after `region` had been told leaves such rows,
-    /// and what was made by them cannot be given up, nor can any save of the holder settle it any more. Two deployments
-    /// never both have a row that names their own region.
-    fn left_below(region: &Arc<str>, place: Place, owner: Owner, claim: Option<Claim>) -> Self {
-        let own = claim.as_ref().filter(|claim| claim.owner == *region && owner.region != *region);
-        match own.map(|claim| claim.epoch) {
-            Some(epoch) => {
-                let owner = Owner { region: region.clone(), epoch, ..owner };
-                Self { place, owner, claim, is_by_row: true }
-            }
-            None => Self { place, owner, claim, is_by_row: false },
-        }
-    }
-
     fn check(
         &self,
         routing: &Routing,
@@ -208,7 +193,7 @@ impl Owned {
         save: Option<SaveKind>,
     ) -> Result<(), Status> {
         let is_made = save == Some(SaveKind::Create);
-        if self.is_by_row {
+        if self.is_orphaned {
             return match self.owner.region == routing.region {
                 true => Ok(()),
                 false => Err(not_owned(ty, name, &self.owner)),
@@ -263,6 +248,16 @@ fn region_not_allowed(ty: &ResourceType, name: &str, owner: &Owner, place: &Plac
         .with_metadata("region", &**region)
         .with_metadata("policy", whose)
         .with_metadata("enabled", enabled)
+}
+
+/// Somebody changes the policy, and whoever keeps it cannot be asked what it says.
+fn unsettled(ty: &ResourceType, name: &str, place: &Place) -> Status {
+    let whose = place.holder.as_ref().map_or(&*ty.service, |holder| &*holder.name);
+    let message = format!(
+        "{} \"{name}\" cannot be made now: the policy of {whose} is being changed, and cannot be read",
+        ty.singular
+    );
+    Status::new(Reason::Unavailable, message)
 }
 
 /// Nothing begins below what is about to be gone, whether or not it would refer to it.

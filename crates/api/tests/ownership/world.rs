@@ -267,7 +267,7 @@ impl Fleet {
         &self,
         mut attempt: impl AsyncFnMut() -> Result<Value, Status>,
     ) -> Result<Value, Status> {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             match attempt().await {
                 Err(status)

@@ -1,6 +1,6 @@
 //! Starting and stopping the server, and the schema commands.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use bowline_testkit::{Server, World};
@@ -56,8 +56,12 @@ fn a_second_signal_ends_the_server_at_once() {
     let address = up.printed().trim().trim_start_matches("ready on http://").to_owned();
     // A request that never ends keeps the first signal from ending the server soon.
     let mut request = TcpStream::connect(&address).unwrap();
-    let head = "POST /v1/shelves HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let head = "POST /v1/shelves HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
     request.write_all(head.as_bytes()).unwrap();
+    // It has read the head, and waits for the rest.
+    let mut asked = [0; 12];
+    request.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
     up.signal("-TERM");
     up.notes_show(&["stopping"]);
     up.signal("-TERM");

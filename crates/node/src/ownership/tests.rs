@@ -60,13 +60,33 @@ async fn who_lost_the_place_cannot_commit() {
     let (backend, rows) = world();
     let control = place(Part::Control);
     let seen = rows.claim(&control);
-    assert!(commit(&backend, vec![condition(&control, "north", seen.as_ref())], vec![]).await);
+    assert!(commit(&backend, vec![unchanged(&control, seen.as_ref())], vec![]).await);
     assert!(commit(&backend, vec![], vec![put(&control, &claim("south", 2))]).await);
-    let late = condition(&control, "north", seen.as_ref());
-    assert!(!commit(&backend, vec![late], vec![]).await);
+    assert!(!commit(&backend, vec![unchanged(&control, seen.as_ref())], vec![]).await);
     let seen = rows.refresh(&control).await.unwrap();
-    assert!(!commit(&backend, vec![condition(&control, "north", seen.as_ref())], vec![]).await);
-    assert!(commit(&backend, vec![condition(&control, "south", seen.as_ref())], vec![]).await);
+    assert!(commit(&backend, vec![unchanged(&control, seen.as_ref())], vec![]).await);
+}
+
+#[tokio::test]
+async fn who_lost_the_place_and_got_it_back_cannot_commit_what_began_before() {
+    let (backend, rows) = world();
+    let control = place(Part::Control);
+    for (epoch, owner) in [(2, "north"), (3, "south"), (4, "north")] {
+        let seen = rows.refresh(&control).await.unwrap();
+        let first = (epoch == 2).then(|| unchanged(&control, seen.as_ref()));
+        assert!(
+            commit(
+                &backend,
+                first.into_iter().collect(),
+                vec![put(&control, &claim(owner, epoch))]
+            )
+            .await
+        );
+    }
+    let began = unchanged(&control, Some(&claim("north", 2)));
+    assert!(!commit(&backend, vec![began], vec![]).await);
+    let now = unchanged(&control, Some(&claim("north", 4)));
+    assert!(commit(&backend, vec![now], vec![]).await);
 }
 
 #[test]

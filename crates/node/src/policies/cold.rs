@@ -20,6 +20,10 @@ const ENTRIES_MAX: usize = 10_000;
 pub(super) struct Cold {
     read: HashMap<Holder, Read>,
     doubted: BTreeSet<Holder>,
+    /// Those of them that somebody is changing: at which of the releases.
+    released: HashMap<Holder, u64>,
+    /// How often something was released.
+    releases: u64,
     doubted_rows: BTreeSet<(Arc<str>, Place)>,
 }
 
@@ -68,15 +72,20 @@ impl Cold {
         Some(read.known.clone())
     }
 
-    /// Takes note of what was read at `now`, when the watches said `mirrored`.
+    /// Takes note of what was read at `now`, when the watches said `mirrored`; [`releases`](Cold::releases) were `asked`
+    /// before.
     pub(super) fn note(
         &mut self,
         holder: Holder,
         known: Known,
         mirrored: Option<Arc<Policy>>,
-        now: Duration,
+        (asked, now): (u64, Duration),
     ) {
-        self.doubted.remove(&holder);
+        // A question that was asked before may have an answer from before.
+        if self.released.get(&holder).is_none_or(|at| *at <= asked) {
+            self.doubted.remove(&holder);
+            self.released.remove(&holder);
+        }
         if self.read.len() >= ENTRIES_MAX {
             self.read.clear();
         }
@@ -87,7 +96,30 @@ impl Cold {
     /// The holder does not exist.
     pub(super) fn forget(&mut self, holder: &Holder) {
         self.doubted.remove(holder);
+        self.released.remove(holder);
         self.read.remove(holder);
+    }
+
+    /// Somebody changes the policy of the place's holder, which until then counts as it was: it has to be read before anything
+    /// new is made by it. What the watches say may be older than the change before.
+    pub(super) fn released(&mut self, place: &Place) {
+        let Some(holder) = &place.holder else { return };
+        if self.released.len() >= ENTRIES_MAX {
+            self.released.clear();
+        }
+        self.releases += 1;
+        self.released.insert(holder.clone(), self.releases);
+        self.doubted.insert(holder.clone());
+    }
+
+    /// Where it stands with releases: to be asked before a policy is read.
+    pub(super) fn releases(&self) -> u64 {
+        self.releases
+    }
+
+    pub(super) fn is_settled(&self, place: &Place) -> bool {
+        self.released.is_empty()
+            || place.holder.as_ref().is_none_or(|holder| !self.released.contains_key(holder))
     }
 
     pub(super) fn doubt(&mut self, service: &str, place: &Place) {
@@ -123,6 +155,7 @@ mod tests {
     }
 
     const NOW: Duration = Duration::from_secs(100);
+    const AT: (u64, Duration) = (0, NOW);
 
     #[test]
     fn what_the_watches_say_counts_if_nothing_was_read() {
@@ -136,7 +169,7 @@ mod tests {
     fn what_was_read_counts_until_the_watches_move() {
         let (old, next) = (policy("north"), policy("east"));
         let mut cold = Cold::default();
-        cold.note(holder(), Known::active(policy("south")), Some(old.clone()), NOW);
+        cold.note(holder(), Known::active(policy("south")), Some(old.clone()), AT);
         assert_eq!(cold.answer(&holder(), Some(&old), NOW), active("south"));
         assert_eq!(cold.answer(&holder(), Some(&next), NOW), active("east"));
         assert_eq!(cold.answer(&holder(), Some(&old), NOW), active("north"), "forgotten for good");
@@ -145,7 +178,7 @@ mod tests {
     #[test]
     fn what_was_read_is_read_anew_when_the_watches_stay_behind() {
         let mut cold = Cold::default();
-        cold.note(holder(), Known::active(policy("south")), Some(policy("north")), NOW);
+        cold.note(holder(), Known::active(policy("south")), Some(policy("north")), AT);
         assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW + LIFETIME), None);
     }
 
@@ -157,15 +190,34 @@ mod tests {
         assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW), None);
         assert!(cold.take_doubt("devices.test", &place));
         assert!(!cold.take_doubt("devices.test", &place));
-        cold.note(holder(), Known::active(policy("north")), Some(policy("north")), NOW);
+        cold.note(holder(), Known::active(policy("north")), Some(policy("north")), AT);
         assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW), active("north"));
+    }
+
+    #[test]
+    fn a_policy_that_is_being_changed_is_settled_when_it_was_read() {
+        let mut cold = Cold::default();
+        let place = Place { holder: Some(holder()), part: Part::Control };
+        assert!(cold.is_settled(&place));
+        cold.released(&place);
+        assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW), None);
+        assert!(!cold.is_settled(&place));
+        let read = |cold: &mut Cold, asked| {
+            cold.note(holder(), Known::active(policy("east")), Some(policy("north")), (asked, NOW));
+        };
+        read(&mut cold, 0);
+        assert!(!cold.is_settled(&place), "it was asked before");
+        let asked = cold.releases();
+        read(&mut cold, asked);
+        assert_eq!(cold.answer(&holder(), Some(&policy("north")), NOW), active("east"));
+        assert!(cold.is_settled(&place));
     }
 
     #[test]
     fn what_was_read_of_a_deletion_is_soon_asked_again_and_kept_while_nobody_answers() {
         let mut cold = Cold::default();
         let deleting = Some(Known::deleting(policy("south")));
-        cold.note(holder(), Known::deleting(policy("south")), None, NOW);
+        cold.note(holder(), Known::deleting(policy("south")), None, AT);
         assert_eq!(cold.answer(&holder(), None, NOW), deleting);
         let later = NOW + DELETING_LIFETIME;
         assert_eq!(cold.answer(&holder(), None, later), None, "it may be finished");
@@ -180,7 +232,7 @@ mod tests {
     fn a_deletion_counts_before_the_watches_have_told_of_it() {
         let mut cold = Cold::default();
         let had = policy("south");
-        cold.note(holder(), Known::deleting(had.clone()), Some(had.clone()), NOW);
+        cold.note(holder(), Known::deleting(had.clone()), Some(had.clone()), AT);
         assert_eq!(cold.answer(&holder(), Some(&had), NOW), Some(Known::deleting(had)));
     }
 }

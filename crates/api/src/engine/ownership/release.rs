@@ -101,6 +101,9 @@ impl Engine {
                     .into_iter()
                     .map(|range| Condition::NoRowInRange { range: Range::Names(range) }),
             );
+            if let Some(routing) = &self.routing {
+                routing.owners.released(place);
+            }
             let writes = vec![ownership::put(place, wanted)];
             match turn.commit(Batch { conditions, writes }).await {
                 Ok(_) => {

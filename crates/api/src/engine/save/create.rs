@@ -42,7 +42,8 @@ impl Engine {
         }
         let new_name = NewName::of(route, &request)?;
         let saved = Saved { route, request: &request, idempotent, until };
-        self.create_named(&saved, new_name).await
+        let made = self.create_named(&saved, new_name).await;
+        self.or_answered(route, saved.idempotent.as_ref(), made).await
     }
 
     pub(super) async fn create_named(
@@ -126,10 +127,7 @@ impl Engine {
         }
         if draft.policy.is_some() {
             // The commit requires it anyway; before, others would be asked to give up what is not free.
-            if let Err(pending) = self.check_not_deleting(route, name).await {
-                let answered = self.answer_before(route, saved.idempotent.as_ref()).await?;
-                return answered.map(Ended::Answered).ok_or(pending);
-            }
+            self.check_not_deleting(route, name).await?;
         }
         let change = self.change_policy(route, name, None, draft.policy.as_ref()).await?;
         let key = shape.key(name);

@@ -72,12 +72,23 @@ impl Engine {
         let name = parse_name(route, &text, &path)?;
         let change = Change::of(ty, &request, resource)?;
         let saved = Saved { route, request: &request, idempotent, until };
+        let updated = self.update_named(&saved, &change, name).await;
+        self.or_answered(route, saved.idempotent.as_ref(), updated).await
+    }
+
+    async fn update_named(
+        self: &Arc<Self>,
+        saved: &Saved<'_>,
+        change: &Change<'_>,
+        name: String,
+    ) -> Result<Bytes, Status> {
+        let (ty, request) = (&saved.route.resource.ty, saved.request);
         for attempt in 0..self.limits.write_attempts_max {
-            match self.try_update(&saved, &change, &name).await? {
+            match self.try_update(saved, change, &name).await? {
                 Some(Ended::Committed(answer) | Ended::Answered(answer)) => return Ok(answer),
                 Some(Ended::Lost) => self.pause_after(attempt).await,
                 None if request.flag(&request.fields.allow_missing) => {
-                    return self.create_named(&saved, NewName::given(name)).await;
+                    return self.create_named(saved, NewName::given(name)).await;
                 }
                 None => return Err(errors::not_found(ty, &name)),
             }
