@@ -99,6 +99,22 @@ async fn a_version_does_not_return_if_the_name_was_made_and_deleted_meanwhile() 
     assert!(version(&item) > head + 2, "version {} was had already", version(&item));
 }
 
+#[tokio::test]
+async fn a_create_whose_twin_was_faster_gets_the_answer_of_its_twin() {
+    let store = Arc::new(Meddler::default());
+    let world = World::with(store.clone(), Limits::default());
+    let create = |id: &str| {
+        let request =
+            json!({ "parent": "projects/p", "itemId": "one", "item": {}, "requestId": id });
+        world.call("ItemService/CreateItem", request)
+    };
+    world.create_item("before", json!({})).await.unwrap();
+    store.has_twin.store(true, Ordering::SeqCst);
+    let made = create("once").await.unwrap();
+    assert_eq!(create("once").await.unwrap(), made);
+    assert_eq!(create("another").await.unwrap_err().code(), Code::AlreadyExists);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_first_cut_is_a_state_that_the_list_had() {
     let (world, _folder) = world();

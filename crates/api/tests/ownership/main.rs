@@ -6,6 +6,7 @@ mod deleted;
 mod sneaky;
 mod world;
 
+use bowline_api::engine::Engine;
 use bowline_base::{Detail, Reason, Status};
 use bowline_node::ownership::Claim;
 use bowline_node::{Call, DeploymentId, Peers};
@@ -16,7 +17,8 @@ use bowline_wire::bowline::mixin::v1::method::RELEASE_OWNERSHIP;
 use prost::Message as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use world::{Asleep, DEVICES, Fleet, IAM, REGIONS, call, policy};
+use std::sync::atomic::AtomicBool;
+use world::{Asleep, DEVICES, Fleet, IAM, REGIONS, Unread, call, policy};
 
 fn control(project: &str) -> Place {
     let holder = Holder { kind: "iam.test/Project".into(), name: project.into() };
@@ -198,6 +200,49 @@ async fn a_slow_process_of_the_former_owner_cannot_commit() {
     fleet.set_policy("p", policy("us", &REGIONS)).await.unwrap();
     let refused = make("late").await.unwrap_err();
     assert_eq!(refused.reason, Reason::NotOwned, "{refused}");
+}
+
+/// A process of `eu` that cannot read the policy of `projects/p` again, and how it makes a campaign below it.
+fn unread(fleet: &Fleet) -> (Arc<Engine>, impl AsyncFn(&str) -> Result<Value, Status>) {
+    let policy = Arc::new(Policy::new("eu", REGIONS));
+    let owner = Owner { region: "eu".into(), epoch: 1, policy, is_deleting: false };
+    let engine = fleet.start("eu", Arc::new(Unread { owner, is_told: AtomicBool::new(false) }));
+    let making = engine.clone();
+    let make = async move |id: &str| {
+        let request = json!({ "parent": "projects/p", "campaignId": id, "campaign": {} });
+        call(&making, "devices.v1.CampaignService/CreateCampaign", request).await
+    };
+    (engine, make)
+}
+
+#[tokio::test]
+async fn who_was_told_of_a_change_makes_nothing_by_a_policy_that_it_cannot_read() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let (engine, make) = unread(&fleet);
+    make("before").await.unwrap();
+    let project = json!({ "name": "projects/p", "multiRegionPolicy": policy("eu", &["ap", "eu"]) });
+    let change = json!({ "project": project, "updateMask": "multiRegionPolicy" });
+    call(&engine, "iam.v1.ProjectService/UpdateProject", change).await.unwrap();
+    let refused = make("after").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Unavailable, "{refused}");
+    assert!(refused.message.contains("is being changed"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_process_that_was_not_told_of_a_change_finds_out_before_it_makes_anything() {
+    let fleet = Fleet::new();
+    fleet.project("p", "eu", &REGIONS).await.unwrap();
+    let (_engine, make) = unread(&fleet);
+    make("before").await.unwrap();
+    let delete = json!({ "name": "projects/p/campaigns/before" });
+    fleet.call("eu", "devices.v1.CampaignService/DeleteCampaign", delete).await.unwrap();
+    for region in ["us", "eu"] {
+        fleet.set_policy("p", policy(region, &REGIONS)).await.unwrap();
+    }
+    let refused = make("after").await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Unavailable, "{refused}");
+    assert!(refused.message.contains("is being changed"), "{refused}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A fleet for these tests: two services and the meta service in three regions, with real policy stores, joined without sockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
@@ -369,6 +370,33 @@ impl Callers for Trusting {
         let (from, to) = token.split_once(' ').unwrap();
         Ok(Identified { from: from.parse().unwrap(), to: to.parse().unwrap() })
     }
+}
+
+/// Believes in one owner, and has read nothing since it was told of a change.
+pub struct Unread {
+    pub owner: Owner,
+    pub is_told: AtomicBool,
+}
+
+#[async_trait]
+impl Owners for Unread {
+    async fn owner(&self, _: &str, _: &Place) -> Result<Owner, Status> {
+        Ok(self.owner.clone())
+    }
+
+    async fn regions(&self, _: &str, _: &Scope) -> Result<BTreeSet<Arc<str>>, Status> {
+        Ok(BTreeSet::from([self.owner.region.clone()]))
+    }
+
+    fn released(&self, place: &Place) {
+        self.is_told.fetch_or(place.holder.is_some(), Ordering::SeqCst);
+    }
+
+    fn is_settled(&self, _: &Place) -> bool {
+        !self.is_told.load(Ordering::SeqCst)
+    }
+
+    fn doubt(&self, _: &str, _: &Place) {}
 }
 
 /// What somebody thinks who was asleep for long: the same answers for ever, whatever rows say.

@@ -16,8 +16,16 @@ pub struct Meddler {
     inner: Memory,
     /// Before the next commit, somebody makes and removes the rows that it puts, at the versions it wants.
     pub makes_and_removes: AtomicBool,
+    /// The next save is in somebody's way, and before its name is looked at again, the very same save of somebody else is
+    /// carried out.
+    pub has_twin: AtomicBool,
+    twin: Mutex<Option<Vec<Write>>>,
     /// The change log answers this late, so that watches lag behind the rows.
     pub log_delay: Mutex<Duration>,
+}
+
+fn is_resource(write: &Write) -> bool {
+    matches!(write, Write::Put { key, .. } if !key.table.is_internal())
 }
 
 #[async_trait]
@@ -27,13 +35,23 @@ impl Backend for Meddler {
     }
 
     async fn get(&self, key: &Key) -> Result<(Option<Row>, Position), StoreError> {
+        let puts = |write: &Write| {
+            is_resource(write) && matches!(write, Write::Put { key: put, .. } if put == key)
+        };
+        let twin = self.twin.lock().unwrap().take_if(|writes| writes.iter().any(puts));
+        if let Some(writes) = twin {
+            let done = self.inner.commit(Batch { conditions: vec![], writes }).await;
+            done.expect("nothing is in its way");
+        }
         self.inner.get(key).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<Position, CommitError> {
-        let is_resource =
-            |write: &Write| matches!(write, Write::Put { key, .. } if !key.table.is_internal());
         let is_save = batch.writes.iter().any(is_resource);
+        if is_save && self.has_twin.swap(false, Ordering::SeqCst) {
+            *self.twin.lock().unwrap() = Some(batch.writes);
+            return Err(CommitError::ConditionFailed { condition: 0 });
+        }
         if is_save && self.makes_and_removes.swap(false, Ordering::SeqCst) {
             for write in batch.writes.iter().filter(|write| is_resource(write)) {
                 let Write::Put { key, .. } = write else { continue };
